@@ -1,0 +1,187 @@
+"""A thin wrapper round the git program: arguments and parsing are pure, `run` is the only I/O."""
+
+import asyncio
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+HEADS = "refs/heads/"
+
+_FORBIDDEN_IN_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|/\.|\.lock(?:/|$)")
+_URL_USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
+_SHA = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+
+_CURES = (
+    (
+        re.compile(r"Permission denied \(publickey"),
+        "add the public key that `autogate keys show NAME` prints as a deploy key of the repository",
+    ),
+    (
+        re.compile(r"Host key verification failed"),
+        "the host's key is not in known_hosts: run `autogate keys add NAME` again, and compare the fingerprint it shows",
+    ),
+    (re.compile(r"Could not resolve host"), "the host name is wrong, or this machine has no DNS for it"),
+    (
+        re.compile(r"Connection (?:refused|timed out)|No route to host|Network is unreachable"),
+        "the host does not answer: is its name and port right, and does a firewall let this machine through?",
+    ),
+    (
+        re.compile(
+            r"does not appear to be a git repository|[Rr]epository .*not found|does not exist|access denied"
+        ),
+        "the path in the url is wrong, or the deploy key belongs to another repository",
+    ),
+)
+
+
+class GitError(Exception):
+    """A git command failed.
+
+    Attributes:
+        command: The subcommand, such as ``ls-remote``.
+        code: Its exit code; None when it was stopped for taking too long.
+        stderr: What it printed, without the user part of any URL.
+    """
+
+    def __init__(self, command: str, code: int | None, stderr: str) -> None:
+        super().__init__(command, code, stderr)
+        self.command = command
+        self.code = code
+        self.stderr = without_userinfo(stderr).strip()
+
+    @property
+    def cure(self) -> str:
+        """What to do about it; empty when git's own words have to do."""
+        return cure(self.stderr)
+
+    def __str__(self) -> str:
+        how = "timed out" if self.code is None else f"failed with exit code {self.code}"
+        lines = [line for line in self.stderr.splitlines() if line.strip()]
+        return f"git {self.command} {how}" + (
+            f": {lines[-1] if len(lines) == 1 else '; '.join(lines[-3:])}" if lines else ""
+        )
+
+
+@dataclass(frozen=True)
+class Git:
+    """The git program, with the environment that reaches the repositories.
+
+    Attributes:
+        ssh_command: The value of ``GIT_SSH_COMMAND``; empty to leave ssh as it is.
+        timeout: Seconds after which a command is killed.
+    """
+
+    ssh_command: str = ""
+    timeout: float = 60
+
+    async def run(self, *args: str, cwd: Path | None = None, stdin: bytes | None = None) -> bytes:
+        """Run ``git ARGS`` and return what it printed on its standard output.
+
+        Raises:
+            GitError: it failed, or took longer than `timeout`.
+            FileNotFoundError: there is no git.
+        """
+        process = await asyncio.create_subprocess_exec(
+            "git",
+            *args,
+            cwd=cwd,
+            env=os.environ | environment(self.ssh_command),
+            stdin=asyncio.subprocess.PIPE if stdin is not None else asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            async with asyncio.timeout(self.timeout):
+                out, err = await process.communicate(stdin)
+        except TimeoutError:
+            raise GitError(args[0], None, f"no answer within {self.timeout:g} s") from None
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        if process.returncode:
+            raise GitError(args[0], process.returncode, err.decode("utf-8", "replace"))
+        return out
+
+    async def ls_remote(self, url: str, branches: Iterable[str]) -> dict[str, str]:
+        """Return the tip of each of ``branches`` that exists at ``url``.
+
+        Raises:
+            GitError: the repository could not be read.
+        """
+        branches = list(branches)
+        return parse_ls_remote(await self.run(*ls_remote_args(url, branches)), branches)
+
+
+def environment(ssh_command: str = "") -> dict[str, str]:
+    """Return the variables under which git never asks a question and always speaks English."""
+    variables = {
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_ASKPASS": "true",
+        "SSH_ASKPASS": "true",
+        "LC_ALL": "C.UTF-8",
+    }
+    return variables | ({"GIT_SSH_COMMAND": ssh_command} if ssh_command else {})
+
+
+def ls_remote_args(url: str, branches: Sequence[str]) -> list[str]:
+    """Return the arguments that list the tips of ``branches`` at ``url`` in one connection."""
+    return ["ls-remote", "--", url, *(HEADS + branch for branch in branches)]
+
+
+def parse_ls_remote(output: bytes, branches: Iterable[str]) -> dict[str, str]:
+    """Return branch -> SHA from what ``git ls-remote`` printed.
+
+    Only exactly ``branches`` are kept: git matches its patterns at the end of a name, so ``refs/heads/main`` also
+    prints ``refs/heads/old/refs/heads/main``.
+    """
+    wanted = set(branches)
+    tips: dict[str, str] = {}
+    for line in output.decode("utf-8", "replace").splitlines():
+        sha, _, ref = line.partition("\t")
+        branch = ref.removeprefix(HEADS)
+        if is_sha(sha) and ref.startswith(HEADS) and branch in wanted:
+            tips[branch] = sha
+    return tips
+
+
+def is_sha(text: str) -> bool:
+    """Tell whether ``text`` is a full object name, SHA-1 or SHA-256."""
+    return _SHA.fullmatch(text) is not None
+
+
+def branch_name_fault(name: str) -> str:
+    """Return what is wrong with a branch's name by the rules of git-check-ref-format(1), or an empty string."""
+    if not name:
+        return "is empty"
+    if name.startswith("-"):
+        return "starts with a dash, which git would read as an option"
+    if name.startswith(HEADS):
+        return f"is written without {HEADS}"
+    if name.startswith(("/", ".")) or name.endswith(("/", ".")) or name == "@":
+        return "begins or ends with a character that git refuses there"
+    if found := _FORBIDDEN_IN_REF.search(name):
+        return f"contains {found.group()!r}, which git refuses in a branch's name"
+    return ""
+
+
+def cure(stderr: str) -> str:
+    """Return what to do about git's or ssh's complaint, or an empty string."""
+    return next((advice for pattern, advice in _CURES if pattern.search(stderr)), "")
+
+
+def without_userinfo(text: str) -> str:
+    """Return ``text`` with the user part (perhaps a password) cut out of every URL."""
+    return _URL_USERINFO.sub("", text)
+
+
+def trailer(message: str, name: str) -> str:
+    """Return the value of the last trailer ``name`` of a commit message, or an empty string.
+
+    A trailer counts only in the message's last paragraph (git-interpret-trailers(1)).
+    """
+    paragraph = re.split(r"\n\s*\n", message.strip())[-1]
+    values = re.findall(rf"^{re.escape(name)}:[ \t]*(.*?)[ \t]*$", paragraph, re.MULTILINE | re.IGNORECASE)
+    return values[-1] if values else ""

@@ -1,0 +1,1 @@
+"""The Buildbot master: from settings to a running configuration."""

@@ -1,0 +1,1 @@
+"""The review bot: from an approval to a landed change."""
