@@ -249,9 +249,7 @@ def sign(secret: str, timestamp: int, body: bytes) -> str:
         timestamp: Seconds since the epoch, the value of `TIMESTAMP_HEADER`.
         body: The raw body.
     """
-    return (
-        SIGNATURE_SCHEME + hmac.new(secret.encode(), b"%d.%s" % (timestamp, body), hashlib.sha256).hexdigest()
-    )
+    return SIGNATURE_SCHEME + hmac.new(secret.encode(), b"%d.%s" % (timestamp, body), hashlib.sha256).hexdigest()
 
 
 def verify(secret: str, timestamp: str, signature: str, body: bytes, now: datetime) -> None:

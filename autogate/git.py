@@ -3,7 +3,7 @@
 import asyncio
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,9 +28,7 @@ _CURES = (
         "the host does not answer: is its name and port right, and does a firewall let this machine through?",
     ),
     (
-        re.compile(
-            r"does not appear to be a git repository|[Rr]epository .*not found|does not exist|access denied"
-        ),
+        re.compile(r"does not appear to be a git repository|[Rr]epository .*not found|does not exist|access denied"),
         "the path in the url is wrong, or the deploy key belongs to another repository",
     ),
 )

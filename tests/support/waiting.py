@@ -1,0 +1,27 @@
+"""Wait for a condition instead of for an amount of time."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def wait_for(condition: Callable[[], T | None], what: str, timeout: float = 90) -> T:
+    """Call ``condition`` until it returns something true, and return that.
+
+    Args:
+        condition: Looked at every 50 ms.
+        what: Named in the error.
+        timeout: Seconds; a safety net against a hang, never part of what is tested.
+
+    Raises:
+        AssertionError: it never did.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        if value := condition():
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {timeout:g} s in vain for {what}")
+        time.sleep(0.05)
