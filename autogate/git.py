@@ -20,7 +20,7 @@ _CURES = (
     ),
     (
         re.compile(r"Host key verification failed"),
-        "the host's key is not in known_hosts: run `autogate keys add NAME` again, and compare the fingerprint it shows",
+        "the host's key is not in known_hosts: run `autogate keys add NAME` and compare the fingerprint it shows",
     ),
     (re.compile(r"Could not resolve host"), "the host name is wrong, or this machine has no DNS for it"),
     (

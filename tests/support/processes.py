@@ -1,5 +1,6 @@
 """A real Buildbot master and real workers as processes of their own, so that they can be killed."""
 
+import contextlib
 import json
 import os
 import signal
@@ -81,10 +82,8 @@ class Process:
     def kill(self) -> None:
         """``kill -9`` it and its children; nothing when it is dead."""
         if self._process is not None:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
             self._process.wait()
 
     def stop(self) -> None:

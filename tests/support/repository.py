@@ -56,7 +56,7 @@ class Repository:
         return self.head()
 
     def candidate(self, files: Files, topic: str = "topic", message: str = "Merge", base: str = "main") -> str:
-        """Commit ``files`` on a new topic branched off ``base``, merge it onto local ``auto`` with --no-ff; return the merge."""
+        """Commit ``files`` on a topic off ``base``, merge it with --no-ff onto local ``auto``; return the merge."""
         self.git("checkout", "-q", "-B", topic, base)
         self.commit(files, f"Work on {topic}")
         return self.merge([topic], message=message, base=base)
