@@ -1,0 +1,421 @@
+"""The configuration: `autogate.toml` for the site and `repos.d/NAME.toml` a repository each."""
+
+import difflib
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, HttpUrl, StringConstraints, ValidationError, field_validator
+from pydantic import model_validator as validator
+from pydantic.fields import FieldInfo
+from pydantic.json_schema import SkipJsonSchema
+from pydantic_core import ErrorDetails
+
+from . import names, remote
+from .git import branch_name_fault, without_userinfo
+from .names import Kind
+from .places import Places
+from .secretstore import SECRET_NAME, SecretName
+
+WorkerName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,49}$")]
+VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+UserName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.@-]{1,64}$")]
+Command = Annotated[tuple[str, ...], Field(min_length=1)]
+RelativePath = Annotated[str, StringConstraints(pattern=r"^[^-/\x00-\x1f][^\x00-\x1f]*$")]
+
+
+class Table(BaseModel):
+    """A frozen TOML table that refuses unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+M = TypeVar("M", bound=Table)
+
+
+class Site(Table):
+    """What people see of the installation."""
+
+    title: str = Field(default="Autogate", min_length=1, description="Shown at the top of every page.")
+    url: HttpUrl = Field(
+        default=HttpUrl("http://localhost:8010/"), description="Address of the web UI, as browsers reach it."
+    )
+
+    @property
+    def base_url(self) -> str:
+        """The address, with a slash at its end."""
+        return str(self.url).rstrip("/") + "/"
+
+
+class Web(Table):
+    """Buildbot's web UI and who may do what there."""
+
+    port: int = Field(default=8010, ge=1, le=65535, description="TCP port that the master listens on.")
+    interface: str = Field(
+        default="127.0.0.1", pattern=r"^[0-9A-Fa-f.:]+$", description="Address that the master listens on."
+    )
+    anonymous: Literal["nothing", "read"] = Field(
+        default="nothing", description="What somebody who has not signed in may see."
+    )
+    users: dict[UserName, SecretName] = Field(
+        default_factory=dict, description="Who may sign in: user name = name of the secret with the password."
+    )
+    admins: frozenset[UserName] = Field(
+        default=frozenset(), description="Users who may also force, rebuild, stop and cancel builds."
+    )
+    poke_secret: SecretName | None = Field(
+        default=None,
+        description="Name of the secret that lets the user 'poke' ask a poller to look at once; without it nobody can.",
+    )
+
+    @validator(mode="after")
+    def _admins_are_users(self) -> Self:
+        if unknown := sorted(self.admins - self.users.keys()):
+            raise ValueError(f"admins names {unknown[0]!r}, who is not in [web.users]; add a line there")
+        return self
+
+
+class Worker(Table):
+    """A machine or container that builds."""
+
+    name: WorkerName = Field(description="The name that the worker signs in with.")
+    secret: SecretName = Field(description="Name of the secret with the worker's password.")
+    max_builds: int = Field(default=2, ge=1, le=100, description="Builds that it runs at the same time.")
+
+
+class Master(Table):
+    """The Buildbot master itself."""
+
+    worker_port: int = Field(default=9989, ge=1, le=65535, description="TCP port that workers connect to.")
+    worker_interface: str = Field(
+        default="127.0.0.1", pattern=r"^[0-9A-Fa-f.:]+$", description="Address that workers connect to."
+    )
+    keep_logs_days: int = Field(default=30, ge=1, description="Logs of older builds are deleted.")
+    keep_builds_days: int = Field(default=365, ge=1, description="Test results and data of older builds are deleted.")
+
+
+class Database(Table):
+    """Where Buildbot keeps its state."""
+
+    url: str = Field(
+        default="sqlite:///state.sqlite",
+        pattern=r"^(?:sqlite:///|postgresql(?:\+psycopg2)?://)[^\s]+$",
+        description="SQLAlchemy URL without a password.",
+    )
+    secret: SecretName | None = Field(default=None, description="Name of the secret with the database's password.")
+
+    @field_validator("url")
+    @classmethod
+    def _without_password(cls, url: str) -> str:
+        if without_userinfo(url) != url and ":" in url.split("://", 1)[1].split("@", 1)[0]:
+            raise ValueError('contains a password; name it instead: secret = "db_password"')
+        return url
+
+
+class Bot(Table):
+    """The review bot that gets every result."""
+
+    url: HttpUrl = Field(description="Address that results are posted to.")
+    secret: SecretName = Field(description="Name of the secret that master and bot share.")
+    protocol: Literal["autogate", "homu"] = Field(
+        default="autogate", description="'homu' posts what an unmodified Homu understands."
+    )
+
+
+class SiteFile(Table):
+    """`autogate.toml`: what all repositories share."""
+
+    site: Site = Site()
+    web: Web = Web()
+    master: Master = Master()
+    database: Database = Database()
+    bot: Bot | None = Field(default=None, description="Left out: results are shown in the web UI only.")
+    workers: tuple[Worker, ...] = Field(description="At least one [[workers]] table.")
+
+    @field_validator("workers")
+    @classmethod
+    def _worker_names_differ(cls, workers: tuple[Worker, ...]) -> tuple[Worker, ...]:
+        if not workers:
+            raise ValueError("is empty, so nothing would ever build; add a [[workers]] table")
+        seen: set[str] = set()
+        for worker in workers:
+            if worker.name in seen:
+                raise ValueError(f"two workers are called {worker.name!r}; give each a name of its own")
+            seen.add(worker.name)
+        return workers
+
+
+class Python(Table):
+    """The virtual environment that lint and tests run in."""
+
+    version: str | None = Field(
+        default=None, pattern=r"^3\.\d+(?:\.\d+)?$", description="Such as '3.13'; the worker's own when left out."
+    )
+    requirements: tuple[RelativePath, ...] = Field(
+        default=(), description="Requirements files of the repository, installed with uv."
+    )
+    packages: tuple[Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][^\x00-\x1f]*$")], ...] = Field(
+        default=(), description="Further packages, such as 'pytest>=8'."
+    )
+
+
+class Lint(Table):
+    """The lint builder: pylint on what the merge changes."""
+
+    enabled: bool = Field(default=True, description="Whether there is a lint builder.")
+    limit: float = Field(default=8.0, ge=-10, le=10, description="Lowest score that a changed file may have.")
+    pylintrc: RelativePath | None = Field(
+        default=None, description="pylint's configuration in the repository; pylint's own search when left out."
+    )
+    timeout: int = Field(default=1800, ge=1, description="Seconds without output after which it is stopped.")
+
+
+class Test(Table):
+    """The test builder."""
+
+    enabled: bool = Field(default=True, description="Whether there is a test builder.")
+    framework: Literal["unittest", "pytest"] = Field(default="unittest", description="How tests are found and run.")
+    directory: RelativePath = Field(default="tests", description="Where the tests are.")
+    command: Command | None = Field(
+        default=None, description="Any command instead, such as ['make', 'test']; its exit code decides."
+    )
+    timeout: int = Field(default=1800, ge=1, description="Seconds without output after which it is stopped.")
+
+
+class Deploy(Table):
+    """The deploy builder: runs when a target moved. Never required for landing."""
+
+    command: Command = Field(description="What to run in a checkout of the target's tip, such as ['./deploy'].")
+    secrets: dict[VariableName, SecretName] = Field(
+        default_factory=dict, description="Environment variable = name of the secret that it gets."
+    )
+    timeout: int = Field(default=1800, ge=1, description="Seconds without output after which it is stopped.")
+
+
+class Repository(Table):
+    """`repos.d/NAME.toml`: one repository."""
+
+    name: SkipJsonSchema[str]
+    url: str = Field(description="Address, such as ssh://git@git.example.com/owner/repo.git.")
+    targets: tuple[str, ...] = Field(
+        default=("main",), min_length=1, description="The long-lived branches that changes land on."
+    )
+    auto: str = Field(default="auto", description="The branch that the bot pushes candidates to.")
+    try_branch: str = Field(default="try", alias="try", description="The branch that the bot pushes try builds to.")
+    poll_interval: int = Field(default=60, ge=1, le=86400, description="Seconds between two looks at the repository.")
+    submodules: bool = Field(default=False, description="Whether submodules are checked out too.")
+    python: Python = Python()
+    lint: Lint = Lint()
+    test: Test = Test()
+    deploy: Deploy | None = None
+
+    @field_validator("url")
+    @classmethod
+    def _is_an_address(cls, url: str) -> str:
+        return remote.parse(url).url
+
+    @field_validator("targets", "auto", "try_branch")
+    @classmethod
+    def _are_branches(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        for branch in (value,) if isinstance(value, str) else value:
+            if fault := branch_name_fault(branch):
+                raise ValueError(f"the branch {branch!r} {fault}")
+        return value
+
+    @validator(mode="after")
+    def _makes_sense(self) -> Self:
+        branches = [*self.targets, self.auto, self.try_branch]
+        if twice := sorted({branch for branch in branches if branches.count(branch) > 1}):
+            raise ValueError(f"the branch {twice[0]!r} is named twice; targets, auto and try must all differ")
+        if not self.required_builders:
+            raise ValueError("lint and test are both switched off, so nothing would guard the branch; enable one")
+        return self
+
+    @property
+    def remote(self) -> remote.Remote:
+        """The parts of `url`."""
+        return remote.parse(self.url)
+
+    @property
+    def fetch_url(self) -> str:
+        """The address through the generated ssh_config, with the repository's own key."""
+        return self.remote.by_alias(names.ssh_alias(self.name))
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """The builders that the repository has."""
+        wanted = {Kind.LINT: self.lint.enabled, Kind.TEST: self.test.enabled, Kind.DEPLOY: self.deploy is not None}
+        return tuple(kind for kind in Kind if wanted[kind])
+
+    @property
+    def required_builders(self) -> tuple[str, ...]:
+        """The names of the builders that must all pass before a change lands."""
+        return tuple(names.builder(self.name, kind) for kind in self.kinds if kind is not Kind.DEPLOY)
+
+
+@dataclass(frozen=True, order=True)
+class Problem:
+    """A fault in the configuration.
+
+    Attributes:
+        file: Where it stands.
+        key: The TOML key, dotted; empty when it concerns the whole file.
+        message: What is wrong and what to write instead.
+    """
+
+    file: Path
+    key: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.key + ': ' if self.key else ''}{self.message}"
+
+
+class SettingsError(Exception):
+    """The site's own file cannot be used.
+
+    Attributes:
+        problems: All faults of all files.
+    """
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The whole configuration.
+
+    Attributes:
+        site: The site's own file.
+        repositories: Those whose files are right, by name.
+        problems: What is wrong with the others, which are left out.
+    """
+
+    site: SiteFile
+    repositories: tuple[Repository, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+    def repository(self, name: str) -> Repository:
+        """Return the repository called ``name``.
+
+        Raises:
+            KeyError: there is none; the message names those that there are.
+        """
+        for repository in self.repositories:
+            if repository.name == name:
+                return repository
+        there_are = ", ".join(repository.name for repository in self.repositories) or "none"
+        raise KeyError(f"no repository is called {name!r}; there are: {there_are}")
+
+
+def load(places: Places) -> Settings:
+    """Read the configuration. A repository with a broken file is left out and reported; the others go on.
+
+    Raises:
+        SettingsError: the site's file is broken or missing; it names the faults of all files.
+    """
+    repositories: list[Repository] = []
+    problems: list[Problem] = []
+    for path in sorted(places.repositories.glob("*.toml")):
+        repository, faults = _load_repository(path)
+        problems += faults
+        if repository is None:
+            continue
+        if twin := next((other for other in repositories if other.url == repository.url), None):
+            problems.append(Problem(path, "url", f"is also the url of {twin.name!r}; one file a repository is enough"))
+            continue
+        repositories.append(repository)
+    site = _load(places.site_file, SiteFile, {})
+    if not isinstance(site, SiteFile):
+        raise SettingsError([*site, *problems])
+    return Settings(site, tuple(repositories), tuple(problems))
+
+
+def json_schema(model: type[SiteFile | Repository]) -> dict[str, Any]:
+    """Return the JSON Schema of `autogate.toml` or of a repository's file, for editors."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **model.model_json_schema(by_alias=True)}
+
+
+def _load_repository(path: Path) -> tuple[Repository | None, list[Problem]]:
+    name = path.stem
+    if not names.REPOSITORY_NAME.fullmatch(name):
+        message = (
+            f"{name!r} is no name for a repository: up to 40 lower-case letters, digits, '-' and '_', "
+            f"the first no digit or '-'; rename the file"
+        )
+        return None, [Problem(path, "", message)]
+    loaded = _load(path, Repository, {"name": name})
+    return (loaded, []) if isinstance(loaded, Repository) else (None, loaded)
+
+
+def _load(path: Path, model: type[M], given: dict[str, Any]) -> M | list[Problem]:
+    try:
+        table = tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return [Problem(path, "", "is missing; copy the example, or point AUTOGATE_CONFIG at the right folder")]
+    except OSError as error:
+        return [Problem(path, "", f"cannot be read: {error.strerror}")]
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return [Problem(path, "", f"is not TOML: {error}")]
+    if clash := given.keys() & table.keys():
+        key = clash.pop()
+        return [Problem(path, key, "is not written in the file: the file's own name says it; delete the line")]
+    try:
+        return model.model_validate(table | given)
+    except ValidationError as error:
+        return [_problem(path, model, detail) for detail in error.errors(include_url=False)]
+
+
+def _problem(path: Path, model: type[Table], detail: ErrorDetails) -> Problem:
+    key = ".".join(str(part) for part in detail["loc"] if part != "[key]")
+    context = detail.get("ctx", {})
+    match detail["type"]:
+        case "extra_forbidden":
+            known = _keys_at(model, detail["loc"][:-1])
+            near = difflib.get_close_matches(str(detail["loc"][-1]), known, n=1)
+            message = "is no key that Autogate knows; " + (
+                f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(sorted(known))}"
+            )
+        case "missing":
+            message = "is missing; add it"
+        case "string_pattern_mismatch" if SECRET_NAME.pattern in context["pattern"]:
+            # somebody may have written the secret itself: it is not repeated here
+            message = f"must be the name of a secret ({context['pattern']}), never the secret itself"
+        case "string_pattern_mismatch":
+            message = f"has a form that is not allowed: {_short(detail['input'])} does not match {context['pattern']}"
+        case "value_error":
+            message = str(context["error"])
+        case _:
+            message = f"{detail['msg'][0].lower()}{detail['msg'][1:]}, not {_short(detail['input'])}"
+    return Problem(path, key, message)
+
+
+def _short(value: object) -> str:
+    text = without_userinfo(repr(value))
+    return text if len(text) <= 60 else text[:57] + "..."  # noqa: PLR2004
+
+
+def _keys_at(model: type[Table], location: tuple[int | str, ...]) -> set[str]:
+    """Return the keys of the table that ``location`` leads to."""
+    table: type[Table] = model
+    for part in location:
+        fields: dict[str, FieldInfo] = {_alias(name, field): field for name, field in table.model_fields.items()}
+        if part in fields:
+            inner = [t for t in _types(fields[str(part)].annotation) if isinstance(t, type) and issubclass(t, Table)]
+            if inner:
+                table = inner[0]
+    keys = {_alias(name, field) for name, field in table.model_fields.items()}
+    return keys - {"name"} if table is Repository else keys
+
+
+def _alias(name: str, field: FieldInfo) -> str:
+    return field.alias or name
+
+
+def _types(annotation: object) -> list[object]:
+    inner = getattr(annotation, "__args__", ())
+    return [annotation] if not inner else [found for part in inner for found in _types(part)]
