@@ -3,7 +3,7 @@
 import re
 from enum import StrEnum
 
-REPOSITORY_NAME = re.compile(r"[a-z_][a-z0-9_-]{0,39}")
+REPOSITORY_NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 """Buildbot's identifiers, in lower case (an ssh alias has no case) and short enough for every derived name."""
 
 BASE_TRAILER = "Autogate-Base"

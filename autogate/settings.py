@@ -65,6 +65,7 @@ class Web(Table):
     admins: frozenset[UserName] = Field(
         default=frozenset(), description="Users who may also force, rebuild, stop and cancel builds."
     )
+    badges: bool = Field(default=False, description="Whether anybody may see the builders' badges, without signing in.")
     poke_secret: SecretName | None = Field(
         default=None,
         description="Name of the secret that lets the user 'poke' ask a poller to look at once; without it nobody can.",
@@ -345,7 +346,7 @@ def _load_repository(path: Path) -> tuple[Repository | None, list[Problem]]:
     if not names.REPOSITORY_NAME.fullmatch(name):
         message = (
             f"{name!r} is no name for a repository: up to 40 lower-case letters, digits, '-' and '_', "
-            f"the first no digit or '-'; rename the file"
+            f"the first a letter; rename the file"
         )
         return None, [Problem(path, "", message)]
     loaded = _load(path, Repository, {"name": name})
