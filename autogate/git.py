@@ -1,8 +1,10 @@
 """A thin wrapper round the git program: arguments and parsing are pure, `run` is the only I/O."""
 
 import asyncio
+import contextlib
 import os
 import re
+import signal
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +12,29 @@ from pathlib import Path
 HEADS = "refs/heads/"
 
 _FORBIDDEN_IN_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|/\.|\.lock(?:/|$)")
-_URL_USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
+_URL_USERINFO = re.compile(r"(?<=://)\S*@")  # to the last @: a password may hold one, and slashes
 _SHA = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+
+_BOILERPLATE = {
+    "fatal: Could not read from remote repository.",
+    "Please make sure you have the correct access rights",
+    "and the repository exists.",
+}
+"""What git adds to every complaint of ssh, which is the one that matters."""
 
 _CURES = (
     (
         re.compile(r"Permission denied \(publickey"),
         "add the public key that `autogate keys show NAME` prints as a deploy key of the repository",
+    ),
+    (
+        re.compile(r"REMOTE HOST IDENTIFICATION HAS CHANGED|[Hh]ost key for \S+ has changed"),
+        "the server's host key is not the pinned one: ask its owner why; only if that was meant, delete the server's "
+        "lines from known_hosts and run `autogate keys add NAME` to pin the new key",
+    ),
+    (
+        re.compile(r"marked as read only|not allowed to (?:push|upload)|[Ww]rite access .*(?:denied|not granted)"),
+        "the deploy key may only read; one that writes is made with `autogate keys add NAME --write`",
     ),
     (
         re.compile(r"Host key verification failed"),
@@ -56,10 +74,9 @@ class GitError(Exception):
 
     def __str__(self) -> str:
         how = "timed out" if self.code is None else f"failed with exit code {self.code}"
-        lines = [line for line in self.stderr.splitlines() if line.strip()]
-        return f"git {self.command} {how}" + (
-            f": {lines[-1] if len(lines) == 1 else '; '.join(lines[-3:])}" if lines else ""
-        )
+        said = [line.strip() for line in self.stderr.splitlines() if line.strip(" \t\r@")]
+        lines = [line for line in said if line not in _BOILERPLATE] or said
+        return f"git {self.command} {how}" + (f": {'; '.join(lines[-3:])}" if lines else "")
 
 
 @dataclass(frozen=True)
@@ -89,6 +106,7 @@ class Git:
             stdin=asyncio.subprocess.PIPE if stdin is not None else asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
         )
         try:
             async with asyncio.timeout(self.timeout):
@@ -97,7 +115,9 @@ class Git:
             raise GitError(args[0], None, f"no answer within {self.timeout:g} s") from None
         finally:
             if process.returncode is None:
-                process.kill()
+                # the whole group: an ssh that outlives git holds the pipes open, and wait() waits for them
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
                 await process.wait()
         if process.returncode:
             raise GitError(args[0], process.returncode, err.decode("utf-8", "replace"))
@@ -137,7 +157,7 @@ def parse_ls_remote(output: bytes, branches: Iterable[str]) -> dict[str, str]:
     """
     wanted = set(branches)
     tips: dict[str, str] = {}
-    for line in output.decode("utf-8", "replace").splitlines():
+    for line in output.decode("utf-8", "replace").split("\n"):
         sha, _, ref = line.partition("\t")
         branch = ref.removeprefix(HEADS)
         if is_sha(sha) and ref.startswith(HEADS) and branch in wanted:

@@ -4,9 +4,13 @@ import re
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
-_SCP = re.compile(r"(?:(?P<user>[^@/:\s]+)@)?(?P<host>[^@/:\s]+):(?P<path>[^/\s].*)")
-_HOST = re.compile(r"[A-Za-z0-9_\[][A-Za-z0-9._:\[\]-]*")
+_SCP = re.compile(r"(?:(?P<user>[^@/:\s]+)@)?(?P<host>\[[^@/\s\]]+\]|[^@/:\s]+):(?P<path>[^/\s].*)")
+_HOST = re.compile(r"[a-z0-9_][a-z0-9._-]*|[0-9a-f:.]*:[0-9a-f:.]*")
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+
+_EXAMPLE = "ssh://git@git.example.com/owner/repo.git"
+_HAS_LOGIN = f"contains a password; use a deploy key and write {_EXAMPLE}"
+_NO_ADDRESS = f"is no address of a repository; write for example {_EXAMPLE}"
 
 
 @dataclass(frozen=True)
@@ -49,31 +53,39 @@ def parse(url: str) -> Remote:
     if url.startswith("/"):
         return Remote(url=url, host="", path=url)
     if "://" not in url and (scp := _SCP.fullmatch(url)):
-        return _ssh(scp["user"] or "", scp["host"], None, "/" + scp["path"])
-    split = urlsplit(url)
-    if split.password:
-        raise ValueError("contains a password; use a deploy key: ssh://git@host/owner/repo.git")
+        if "@" in scp["path"] and not scp["user"]:
+            raise ValueError(_HAS_LOGIN)  # user:password@host
+        # git takes the path of a url as percent-encoded, and that of this form as it stands
+        return _ssh(scp["user"] or "", scp["host"], None, "/" + scp["path"].replace("%", "%25"))
     try:
+        split = urlsplit(url)
         port = split.port
-    except ValueError:
-        raise ValueError("has a port that is no number") from None
+    except ValueError:  # its message would repeat the url
+        raise ValueError(_NO_ADDRESS) from None
+    if split.password is not None:
+        raise ValueError(_HAS_LOGIN)
+    if split.query or split.fragment:
+        raise ValueError("has a part behind '?' or '#', which no repository's address has; delete it")
     if split.scheme == "ssh" and split.hostname and len(split.path) > 1:
         return _ssh(unquote(split.username or ""), split.hostname, port, split.path)
     if split.scheme in {"https", "http"} and split.hostname and len(split.path) > 1:
-        if split.username:
-            raise ValueError("contains a user or a token; use a deploy key: ssh://git@host/owner/repo.git")
+        if split.username is not None:
+            raise ValueError(f"contains a user or a token; use a deploy key and write {_EXAMPLE}")
         return Remote(url=url, host=split.hostname, path=split.path, port=port)
     if split.scheme == "file" and not split.netloc and len(split.path) > 1:
         return Remote(url=url, host="", path=split.path)
-    raise ValueError("is no address of a repository; write for example ssh://git@git.example.com/owner/repo.git")
+    raise ValueError(_NO_ADDRESS)
 
 
 def _ssh(user: str, host: str, port: int | None, path: str) -> Remote:
+    host = host.strip("[]").lower()
+    # neither is repeated: a part of a password may have ended up in it
     if not _HOST.fullmatch(host):
-        raise ValueError(f"has a host that ssh does not take: {host!r}")
+        raise ValueError(f"has a host that ssh does not take; write for example {_EXAMPLE}")
     if user and not _USER.fullmatch(user):
-        raise ValueError(f"has a user that ssh does not take: {user!r}")
+        raise ValueError(f"has a user that ssh does not take; write for example {_EXAMPLE}")
     login, where = f"{user}@" if user else "", f":{port}" if port else ""
+    bracketed = f"[{host}]" if ":" in host else host
     return Remote(
-        url=f"ssh://{login}{host}{where}{path}", host=host.strip("[]"), path=path, user=user, port=port, ssh=True
+        url=f"ssh://{login}{bracketed}{where}{path}", host=host, path=path, user=user, port=port or None, ssh=True
     )

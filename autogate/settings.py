@@ -1,13 +1,23 @@
 """The configuration: `autogate.toml` for the site and `repos.d/NAME.toml` a repository each."""
 
 import difflib
+import re
 import tomllib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, HttpUrl, StringConstraints, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    HttpUrl,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+)
 from pydantic import model_validator as validator
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import SkipJsonSchema
@@ -34,12 +44,24 @@ class Table(BaseModel):
 
 M = TypeVar("M", bound=Table)
 
+_SECRET_KEYS = {"secret", "secrets", "poke_secret", "users"}
+"""Under these keys a value may be a secret that somebody wrote by mistake: it is not repeated."""
+
+
+def _without_login(url: HttpUrl) -> HttpUrl:
+    if url.username is not None or url.password is not None:
+        raise ValueError("contains a user or a password, which would be shown to everybody; delete it")
+    return url
+
+
+PlainUrl = Annotated[HttpUrl, AfterValidator(_without_login)]
+
 
 class Site(Table):
     """What people see of the installation."""
 
     title: str = Field(default="Autogate", min_length=1, description="Shown at the top of every page.")
-    url: HttpUrl = Field(
+    url: PlainUrl = Field(
         default=HttpUrl("http://localhost:8010/"), description="Address of the web UI, as browsers reach it."
     )
 
@@ -110,7 +132,9 @@ class Database(Table):
     @field_validator("url")
     @classmethod
     def _without_password(cls, url: str) -> str:
-        if without_userinfo(url) != url and ":" in url.split("://", 1)[1].split("@", 1)[0]:
+        scheme, _, rest = url.partition("://")
+        login, at, _ = rest.rpartition("@")
+        if scheme != "sqlite" and ((at and ":" in login) or re.search(r"[?&]password=", rest)):
             raise ValueError('contains a password; name it instead: secret = "db_password"')
         return url
 
@@ -118,7 +142,7 @@ class Database(Table):
 class Bot(Table):
     """The review bot that gets every result."""
 
-    url: HttpUrl = Field(description="Address that results are posted to.")
+    url: PlainUrl = Field(description="Address that results are posted to.")
     secret: SecretName = Field(description="Name of the secret that master and bot share.")
     protocol: Literal["autogate", "homu"] = Field(
         default="autogate", description="'homu' posts what an unmodified Homu understands."
@@ -286,6 +310,32 @@ class SettingsError(Exception):
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
+class UnknownRepositoryError(KeyError):
+    """No usable repository has that name."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])  # KeyError's own would put it in quotes
+
+
+@dataclass(frozen=True)
+class NamedSecret:
+    """A secret that the configuration names.
+
+    Attributes:
+        name: Its name.
+        purpose: What it is for, for people.
+        given: Whether it comes from somewhere else, such as a registry's token; else any random text will do.
+    """
+
+    name: str
+    purpose: str
+    given: bool = False
+
+    def also(self, other: Self) -> Self:
+        """Return the same secret with the other's purpose too."""
+        return replace(self, purpose=f"{self.purpose}; {other.purpose}", given=self.given or other.given)
+
+
 @dataclass(frozen=True)
 class Settings:
     """The whole configuration.
@@ -304,13 +354,36 @@ class Settings:
         """Return the repository called ``name``.
 
         Raises:
-            KeyError: there is none; the message names those that there are.
+            UnknownRepositoryError: there is none, or its file is broken. The message says which.
         """
         for repository in self.repositories:
             if repository.name == name:
                 return repository
+        if faults := [str(problem) for problem in self.problems if problem.file.stem == name]:
+            raise UnknownRepositoryError("\n".join(faults))
         there_are = ", ".join(repository.name for repository in self.repositories) or "none"
-        raise KeyError(f"no repository is called {name!r}; there are: {there_are}")
+        raise UnknownRepositoryError(f"no repository is called {name!r} in repos.d/; there are: {there_are}")
+
+    @property
+    def secrets(self) -> tuple[NamedSecret, ...]:
+        """Every secret that the configuration names, once each, in the order of the files."""
+        site = self.site
+        named = [NamedSecret(name, f"password of {user!r} in the web UI") for user, name in site.web.users.items()]
+        if site.web.poke_secret:
+            named.append(NamedSecret(site.web.poke_secret, "password of 'poke', who wakes the pollers"))
+        if site.database.secret:
+            named.append(NamedSecret(site.database.secret, "password of the database"))
+        if site.bot:
+            named.append(NamedSecret(site.bot.secret, "shared by master and bot"))
+        named += [NamedSecret(worker.secret, f"password of the worker {worker.name!r}") for worker in site.workers]
+        for repository in self.repositories:
+            for variable, name in repository.deploy.secrets.items() if repository.deploy else ():
+                named.append(NamedSecret(name, f"{variable} of {repository.name!r} when it is deployed", given=True))
+        merged: dict[str, NamedSecret] = {}
+        for secret in named:
+            twin = merged.get(secret.name)
+            merged[secret.name] = secret if twin is None else twin.also(secret)
+        return tuple(merged.values())
 
 
 def load(places: Places) -> Settings:
@@ -321,7 +394,14 @@ def load(places: Places) -> Settings:
     """
     repositories: list[Repository] = []
     problems: list[Problem] = []
-    for path in sorted(places.repositories.glob("*.toml")):
+    try:
+        # hidden files are an editor's own
+        paths = sorted(p for p in places.repositories.iterdir() if p.suffix == ".toml" and not p.name.startswith("."))
+    except FileNotFoundError:
+        paths = []
+    except OSError as error:
+        paths, problems = [], [Problem(places.repositories, "", f"cannot be read: {error.strerror}")]
+    for path in paths:
         repository, faults = _load_repository(path)
         problems += faults
         if repository is None:
@@ -354,14 +434,9 @@ def _load_repository(path: Path) -> tuple[Repository | None, list[Problem]]:
 
 
 def _load(path: Path, model: type[M], given: dict[str, Any]) -> M | list[Problem]:
-    try:
-        table = tomllib.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        return [Problem(path, "", "is missing; copy the example, or point AUTOGATE_CONFIG at the right folder")]
-    except OSError as error:
-        return [Problem(path, "", f"cannot be read: {error.strerror}")]
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        return [Problem(path, "", f"is not TOML: {error}")]
+    table = _read(path)
+    if isinstance(table, str):
+        return [Problem(path, "", table)]
     if clash := given.keys() & table.keys():
         key = clash.pop()
         return [Problem(path, key, "is not written in the file: the file's own name says it; delete the line")]
@@ -369,6 +444,22 @@ def _load(path: Path, model: type[M], given: dict[str, Any]) -> M | list[Problem
         return model.model_validate(table | given)
     except ValidationError as error:
         return [_problem(path, model, detail) for detail in error.errors(include_url=False)]
+
+
+def _read(path: Path) -> dict[str, Any] | str:
+    """Return a file's table, or what is wrong with it."""
+    try:
+        return tomllib.loads(path.read_text("utf-8-sig"))
+    except FileNotFoundError:
+        return "is missing; copy the example, or point AUTOGATE_CONFIG at the right folder"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    except UnicodeDecodeError as error:
+        return f"is not UTF-8 text: byte {error.start} is wrong; save it as UTF-8"
+    except RecursionError:
+        return "is not TOML that anybody meant: its brackets are nested too deeply"
+    except ValueError as error:  # TOMLDecodeError, and what int() says to a number of 5,000 digits
+        return f"is not TOML: {error}"
 
 
 def _problem(path: Path, model: type[Table], detail: ErrorDetails) -> Problem:
@@ -390,6 +481,8 @@ def _problem(path: Path, model: type[Table], detail: ErrorDetails) -> Problem:
             message = f"has a form that is not allowed: {_short(detail['input'])} does not match {context['pattern']}"
         case "value_error":
             message = str(context["error"])
+        case _ if _SECRET_KEYS.intersection(detail["loc"]):
+            message = "must be the name of a secret, as a text in quotes, never the secret itself"
         case _:
             message = f"{detail['msg'][0].lower()}{detail['msg'][1:]}, not {_short(detail['input'])}"
     return Problem(path, key, message)
