@@ -19,9 +19,9 @@ class MountedSecrets(SecretProviderBase):
     name = "MountedSecrets"
 
     def __init__(self, folder: str) -> None:
-        super().__init__(folder)
+        super().__init__(folder)  # type: ignore[no-untyped-call]
 
-    def checkConfig(self, folder: str) -> None:  # type: ignore[override]  # noqa: N802  (Buildbot's way)
+    def checkConfig(self, folder: str) -> None:  # noqa: N802  (Buildbot's way)
         """Accept any folder: one that is missing holds no secrets, and each is reported when it is asked for."""
 
     def reconfigService(self, folder: str) -> None:  # type: ignore[override]  # noqa: N802  (Buildbot's way)
