@@ -7,5 +7,8 @@ from twisted.application import service
 
 import master
 
-application = service.Application("buildmaster")
-BuildMaster(str(Path.cwd()), str(Path(master.__file__).with_name("master.cfg"))).setServiceParent(application)
+# Buildbot's own command takes a file for a master's by the words Application('buildmaster'), in these very quotes,
+# and reads the name `configfile` from it.
+configfile = str(Path(master.__file__).with_name("master.cfg"))
+application = service.Application('buildmaster')
+BuildMaster(str(Path.cwd()), configfile).setServiceParent(application)
