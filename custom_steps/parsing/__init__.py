@@ -1,0 +1,1 @@
+"""What tools print, read by pure functions: no Buildbot, no I/O, standard library only."""
