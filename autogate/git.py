@@ -29,8 +29,7 @@ _CURES = (
     ),
     (
         re.compile(r"REMOTE HOST IDENTIFICATION HAS CHANGED|[Hh]ost key for \S+ has changed"),
-        "the server's host key is not the pinned one: ask its owner why; only if that was meant, delete the server's "
-        "lines from known_hosts and run `autogate keys add NAME` to pin the new key",
+        "the server's host key is not the pinned one; if its owner meant that, delete its lines from known_hosts",
     ),
     (
         re.compile(r"marked as read only|not allowed to (?:push|upload)|[Ww]rite access .*(?:denied|not granted)"),

@@ -15,7 +15,7 @@ SecretName = Annotated[str, StringConstraints(pattern=rf"^{SECRET_NAME.pattern}$
 
 
 class SecretMissingError(LookupError):
-    """A secret that the configuration names cannot be had. The message says where it was looked for."""
+    """A secret that the configuration names cannot be had. The message is ``FAULT: CURE``."""
 
 
 class SecretStore:
@@ -50,8 +50,9 @@ class SecretStore:
             if not value:
                 raise SecretMissingError(f"the secret {name!r} is missing: {cure}") from None
         except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-            raise SecretMissingError(f"the secret {name!r} cannot be read from {path}: {reason}") from None
+            reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+            cure = f"make {path} a text file that this user may read"
+            raise SecretMissingError(f"the secret {name!r} cannot be read ({reason}): {cure}") from None
         if not value:
             raise SecretMissingError(f"the secret {name!r} is empty: {cure}")
         return value
