@@ -116,7 +116,9 @@ class Master(Table):
         default="127.0.0.1", pattern=r"^[0-9A-Fa-f.:]+$", description="Address that workers connect to."
     )
     keep_logs_days: int = Field(default=30, ge=1, description="Logs of older builds are deleted.")
-    keep_builds_days: int = Field(default=365, ge=1, description="Test results and data of older builds are deleted.")
+    keep_builds_days: int = Field(
+        default=365, ge=1, description="Data that steps stored with older builds is deleted; the builds stay."
+    )
 
 
 class Database(Table):

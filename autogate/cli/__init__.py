@@ -8,7 +8,7 @@ import typer
 
 from autogate.places import Places
 
-from . import check, init, keys, listen, schema, sshconfig
+from . import check, demo, init, keys, listen, schema, sshconfig
 from .failures import Commands
 
 app = typer.Typer(
@@ -57,7 +57,7 @@ check.register(app)
 sshconfig.register(app)
 schema.register(app)
 listen.register(app)
-# further commands: add a line here
+demo.register(app)
 
 
 def main() -> None:
