@@ -67,13 +67,13 @@ bench: $(READY) ## Measure; NAME=poll measures one thing only
 	@for path in $(if $(NAME),bench/$(NAME).py,bench/[a-z]*.py); do \
 	  name=$$(basename "$$path" .py); echo "== $$name"; $(BIN)/python -m "bench.$$name" $(ARGS); done
 
-lock: $(READY) ## Choose versions anew for requirements/*.txt from pyproject.toml
+lock: $(READY) ## Bring requirements/*.txt in line with pyproject.toml; ARGS=--upgrade takes newer versions
 	@for extra in master worker bot; do $(MAKE) --no-print-directory requirements/lock-$$extra EXTRAS="--extra $$extra"; done
 	@$(MAKE) --no-print-directory requirements/lock-dev EXTRAS=--all-extras
 
 requirements/lock-%:
 	$(BIN)/uv --quiet pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
-	  --no-emit-find-links $(EXTRAS) --output-file requirements/$*.txt $(ARGS) pyproject.toml
+	  --no-emit-find-links --annotation-style line $(EXTRAS) --output-file requirements/$*.txt $(ARGS) pyproject.toml
 
 secrets: ## Make the secrets that docker-compose.yml mounts
 	@./deploy/make-secrets
