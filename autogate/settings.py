@@ -197,6 +197,7 @@ class Lint(Table):
         default=None, description="pylint's configuration in the repository; pylint's own search when left out."
     )
     timeout: int = Field(default=1800, ge=1, description="Seconds without output after which it is stopped.")
+    max_time: int = Field(default=7200, ge=1, description="Seconds after which it is stopped in any case.")
 
 
 class Test(Table):
@@ -209,6 +210,7 @@ class Test(Table):
         default=None, description="Any command instead, such as ['make', 'test']; its exit code decides."
     )
     timeout: int = Field(default=1800, ge=1, description="Seconds without output after which it is stopped.")
+    max_time: int = Field(default=7200, ge=1, description="Seconds after which it is stopped in any case.")
 
 
 class Deploy(Table):
@@ -219,6 +221,7 @@ class Deploy(Table):
         default_factory=dict, description="Environment variable = name of the secret that it gets."
     )
     timeout: int = Field(default=1800, ge=1, description="Seconds without output after which it is stopped.")
+    max_time: int = Field(default=7200, ge=1, description="Seconds after which it is stopped in any case.")
 
 
 class Repository(Table):

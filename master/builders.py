@@ -52,7 +52,7 @@ def _lint(repository: Repository) -> list[object]:
         _checkout(repository),
         _virtualenv(repository, LINT_PACKAGES),
         steps.SoftReset(),
-        steps.CommitHookPylint(limit=lint.limit, pylintrc=lint.pylintrc, timeout=lint.timeout),
+        steps.CommitHookPylint(limit=lint.limit, pylintrc=lint.pylintrc, timeout=lint.timeout, maxTime=lint.max_time),
     ]
 
 
@@ -66,7 +66,8 @@ def _test(repository: Repository) -> list[object]:
             command=list(test.command) if test.command else None,
             framework=test.framework,
             directory=test.directory,
-            timeout=test.timeout,
+            silence=test.timeout,
+            duration=test.max_time,
         ),
     ]
 
@@ -79,6 +80,7 @@ def _deploy(repository: Repository) -> list[object]:
         command=list(deploy.command),
         env={variable: Secret(secret) for variable, secret in deploy.secrets.items()},
         timeout=deploy.timeout,
+        maxTime=deploy.max_time,
         logEnviron=False,
         haltOnFailure=True,
     )

@@ -83,7 +83,14 @@ def half(price):
     Candidate(
         "a lint error",
         {
-            "shop/vat.py": '"""Taxes."""\n\n\ndef vat(price):\n    """Return the tax on a price."""\n    return prise * 0.19\n'
+            "shop/vat.py": '''\
+"""Taxes."""
+
+
+def vat(price):
+    """Return the tax on a price."""
+    return prise * 0.19
+'''
         },
         {Kind.LINT: Result.FAILURE, Kind.TEST: Result.SUCCESS},
     ),
