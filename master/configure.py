@@ -1,5 +1,6 @@
 """The shell round `assemble`: reads files, writes the ssh_config, and says what is wrong."""
 
+import re
 import subprocess
 from hashlib import sha256
 from pathlib import Path
@@ -75,12 +76,14 @@ def database_url(database: Database, store: SecretStore, places: Places) -> str:
         SecretMissingError: the password is missing.
         OSError: the file cannot be written.
     """
+    # the driver that is installed, by its name: SQLAlchemy 2.1 takes another one where none is named
+    url = re.sub(r"^postgresql://", "postgresql+psycopg2://", database.url)
     if database.secret is None:
-        return database.url
+        return url
     password = store.get(database.secret).replace("\\", r"\\").replace(":", r"\:")
     passfile = places.state / "pgpass"
     write_private(passfile, f"*:*:*:*:{password}\n".encode())
-    return f"{database.url}{'&' if '?' in database.url else '?'}passfile={quote(str(passfile))}"
+    return f"{url}{'&' if '?' in url else '?'}passfile={quote(str(passfile))}"
 
 
 def revision(folder: Path) -> str:
