@@ -1,6 +1,7 @@
 """The configuration: `autogate.toml` for the site and `repos.d/NAME.toml` a repository each."""
 
 import difflib
+import json
 import re
 import tomllib
 from collections.abc import Iterable
@@ -468,7 +469,7 @@ def _read(path: Path) -> dict[str, Any] | str:
 
 
 def _problem(path: Path, model: type[Table], detail: ErrorDetails) -> Problem:
-    key = ".".join(str(part) for part in detail["loc"] if part != "[key]")
+    key = ".".join(_as_key(str(part)) for part in detail["loc"] if part != "[key]")
     context = detail.get("ctx", {})
     match detail["type"]:
         case "extra_forbidden":
@@ -491,6 +492,10 @@ def _problem(path: Path, model: type[Table], detail: ErrorDetails) -> Problem:
         case _:
             message = f"{detail['msg'][0].lower()}{detail['msg'][1:]}, not {_short(detail['input'])}"
     return Problem(path, key, message)
+
+
+def _as_key(part: str) -> str:
+    return part if re.fullmatch(r"[A-Za-z0-9_-]+", part) else json.dumps(part)
 
 
 def _short(value: object) -> str:

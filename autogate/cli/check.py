@@ -49,7 +49,7 @@ def check(
 
 def table(rows: list[Row]) -> Table:
     """Return the rows as people read them, the cure below each failure."""
-    drawn = Table("", "What", "Found", pad_edge=False)
+    drawn = Table("", "What", "Found")
     for row in rows:
         found = console.plain(row.detail)
         if row.cure:

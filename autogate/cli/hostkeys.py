@@ -68,7 +68,7 @@ def scan(remote: Remote, timeout: int = 10) -> tuple[HostKey, ...]:
     said = [line for line in done.stderr.splitlines() if line and not line.startswith("#")]
     raise Failure(
         f"{host_name(remote)} shows no host key" + (f": {said[-1]}" if said else ""),
-        "is its name and port in the url right, and does a firewall let this machine through?",
+        "is its name and port in the url right, and may this machine reach it? Or add its line to known_hosts by hand",
     )
 
 

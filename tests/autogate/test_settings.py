@@ -58,7 +58,7 @@ def test_the_least_that_is_right(installation: Installation) -> None:
         (URL + "lint.enabled = false\ntest.enabled = false", "", "nothing would guard the branch"),
         (URL + 'name = "shop"', "name", "the file's own name says it"),
         (URL + "[deploy]\ncommand = []", "deploy.command", "at least 1"),
-        (URL + '[deploy]\ncommand = ["x"]\n[deploy.secrets]\n"A B" = "t"', "deploy.secrets.A B", "not allowed"),
+        (URL + '[deploy]\ncommand = ["x"]\n[deploy.secrets]\n"A B" = "t"', 'deploy.secrets."A B"', "not allowed"),
         (URL + '[python]\nversion = "2.7"', "python.version", "not allowed"),
         (URL + '[python]\nrequirements = ["-r x"]', "python.requirements.0", "not allowed"),
         ("", "url", "is missing; add it"),
@@ -326,8 +326,7 @@ def test_no_input_makes_load_raise_anything_else(scratch: Installation, site: st
         for content in (repository, URL + repository):
             path.write_bytes(content.encode("utf-8", "surrogatepass"))
             for problem in problems(scratch):
-                assert len(problem.splitlines()) <= 2  # a line, but for a key that holds a newline
-                assert "Traceback" not in problem
+                assert len(problem.splitlines()) == 1
 
 
 @given(table=TABLES)
