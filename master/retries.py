@@ -10,6 +10,7 @@ from typing import Any
 
 from buildbot.process.build import Build
 from buildbot.process.results import CANCELLED, EXCEPTION, RETRY, worst_status
+from buildbot.process.workerforbuilder import AbstractWorkerForBuilder
 from buildbot.util.twisted import async_to_deferred
 from twisted.python import log
 
@@ -45,7 +46,7 @@ def verdict(losses: Collection[Loss], limit: int = MAX_BUILDS) -> str | None:
         losses: What took each of its lost builds away.
         limit: So many losses are too many.
     """
-    counted = Counter(loss for loss in losses if loss is not Loss.SHUTDOWN)
+    counted = Counter[Loss](loss for loss in losses if loss is not Loss.SHUTDOWN)
     total = counted.total()
     if total < limit:
         return None
@@ -67,7 +68,7 @@ class CappedBuild(Build):
     _given_up: str | None = None
 
     @async_to_deferred
-    async def startBuild(self, workerforbuilder: Any) -> None:  # noqa: N802  (Buildbot's name)
+    async def startBuild(self, workerforbuilder: AbstractWorkerForBuilder) -> None:  # noqa: N802  (Buildbot's name)
         """Start; see Buildbot."""
         await super().startBuild(workerforbuilder)
         if self.stopped and not self.finished and self.do_build and self._preparation_step is None:
@@ -81,7 +82,7 @@ class CappedBuild(Build):
 
     def setupBuild(self) -> None:  # noqa: N802  (Buildbot's name)
         """Make the steps; none when the request is given up."""
-        super().setupBuild()
+        super().setupBuild()  # type: ignore[no-untyped-call]
         if self._given_up:
             self._blame_infrastructure()
             self.steps = []
@@ -100,24 +101,27 @@ class CappedBuild(Build):
         await super().buildFinished(text, results)
 
     async def _summary_of_loss(self) -> str | None:
+        loss = Loss.STEP if self.conn else Loss.WORKER
         if self.stopped_reason == _SHUTDOWN_REASON:
             loss = Loss.SHUTDOWN
-        else:
-            loss = Loss.STEP if self.conn else Loss.WORKER
         summary = None if loss is Loss.SHUTDOWN else verdict([*await self._earlier_losses(), loss])
-        self.setProperty(LOSS_PROPERTY, loss.value, "Build")
+        self.setProperty(LOSS_PROPERTY, loss.value, "Build")  # type: ignore[no-untyped-call]
         if summary:
             self._blame_infrastructure()
-        await self.master.data.updates.setBuildProperties(self.buildid, self)
+        await self._data.updates.setBuildProperties(self.buildid, self)
         return summary
 
     async def _earlier_losses(self) -> list[Loss]:
         losses = []
-        for build in await self.master.data.get(("buildrequests", self.requests[0].id, "builds")):
+        for build in await self._data.get(("buildrequests", self.requests[0].id, "builds")):
             if build["results"] == RETRY and build["buildid"] != self.buildid:
-                properties = await self.master.data.get(("builds", build["buildid"], "properties"))
+                properties = await self._data.get(("builds", build["buildid"], "properties"))
                 losses.append(Loss(properties.get(LOSS_PROPERTY, (Loss.MASTER.value,))[0]))
         return losses
 
+    @property
+    def _data(self) -> Any:  # noqa: ANN401  (has no types)
+        return self.master.data if self.master else None
+
     def _blame_infrastructure(self) -> None:
-        self.setProperty(CAUSE_PROPERTY, Cause.INFRASTRUCTURE.value, "Build")
+        self.setProperty(CAUSE_PROPERTY, Cause.INFRASTRUCTURE.value, "Build")  # type: ignore[no-untyped-call]

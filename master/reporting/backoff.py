@@ -10,6 +10,17 @@ MAX_RETRY_AFTER_SECONDS = 3600.0
 
 _MAX_DOUBLINGS = 30
 
+_NOT_BELIEVED = "do master and bot have the same secret?"
+_REDIRECTED = "configure the address that it redirects to"
+_WRONG_ADDRESS = "is this the address at which the bot takes reports?"
+_CURES = {
+    **dict.fromkeys((301, 302, 303, 307, 308), _REDIRECTED),
+    **dict.fromkeys((401, 403), _NOT_BELIEVED),
+    **dict.fromkeys((404, 405), _WRONG_ADDRESS),
+    413: "let the bot, and a proxy before it, take bodies of 4 MiB",
+}
+_OTHER_CURE = "the bot's own log says why; do both sides speak the same version, and have the same secret?"
+
 
 class Verdict(Enum):
     """What became of one try."""
@@ -66,7 +77,7 @@ class Pace:
         """
         refused = verdict is Verdict.REFUSED
         initial, cap = (self.refused_initial, self.refused_cap) if refused else (self.initial, self.cap)
-        return min(cap, initial * 2 ** min(failures - 1, _MAX_DOUBLINGS)) * (0.5 + chance / 2)
+        return min(cap, initial * 2.0 ** min(failures - 1, _MAX_DOUBLINGS)) * (0.5 + chance / 2)
 
 
 def of_status(status: int, retry_after: str | None, now: datetime) -> Outcome:
@@ -77,25 +88,18 @@ def of_status(status: int, retry_after: str | None, now: datetime) -> Outcome:
         retry_after: The value of ``Retry-After``.
         now: The clock that a date in it is compared with.
     """
-    wait = seconds_to_wait(retry_after, now)
-    detail = f"it answers {status}"
+    if 200 <= status < 300:  # noqa: PLR2004
+        return Outcome(Verdict.DELIVERED)
+    cure = ""
     match status:
-        case _ if 200 <= status < 300:  # noqa: PLR2004
-            return Outcome(Verdict.DELIVERED)
         case 429 | 502 | 503 | 504:
-            return Outcome(Verdict.UNREACHABLE, detail, retry_after=wait)
-        case 401 | 403:
-            return Outcome(Verdict.REFUSED, detail, "do master and bot have the same secret?", wait)
-        case 404 | 405:
-            return Outcome(Verdict.REFUSED, detail, "is this the address at which the bot takes reports?", wait)
-        case 413:
-            return Outcome(Verdict.REFUSED, detail, "let the bot, and a proxy before it, take bodies of 4 MiB", wait)
-        case _ if 300 <= status < 400:  # noqa: PLR2004
-            return Outcome(Verdict.REFUSED, detail, "configure the address that it redirects to", wait)
-        case _ if 400 <= status < 500 and status != 408:  # noqa: PLR2004
-            cure = "its own log says why; do both sides speak the same version, and have the same secret?"
-            return Outcome(Verdict.REFUSED, detail, cure, wait)
-    return Outcome(Verdict.FAILED, detail, retry_after=wait)
+            verdict = Verdict.UNREACHABLE
+        case _ if status >= 500 or status == 408:  # noqa: PLR2004
+            verdict = Verdict.FAILED
+        case _:
+            verdict = Verdict.REFUSED
+            cure = _CURES.get(status, _OTHER_CURE)
+    return Outcome(verdict, f"it answers {status}", cure, seconds_to_wait(retry_after, now))
 
 
 def seconds_to_wait(retry_after: str | None, now: datetime) -> float | None:

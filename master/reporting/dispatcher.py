@@ -6,10 +6,14 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.python import log
+from twisted.python.failure import Failure
 
 from .backoff import Outcome, Pace, Verdict
 from .outbox import Entry, Outbox, Stored
 from .schedule import Schedule
+
+Reactor = Any
+"""Twisted's, which has no type that says all it can do."""
 
 
 class Dispatcher:
@@ -27,7 +31,7 @@ class Dispatcher:
     def __init__(
         self,
         name: str,
-        reactor: Any,
+        reactor: Reactor,
         outbox: Outbox,
         post: Callable[[Stored], Awaitable[Outcome]],
         pace: Pace,
@@ -38,7 +42,7 @@ class Dispatcher:
         self._outbox = outbox
         self._post = post
         self._schedule = Schedule(pace, concurrency, random.SystemRandom().random)
-        self._under_way: dict[int, Deferred[None]] = {}
+        self._under_way: dict[int, Deferred[Any]] = {}
         self._timer: Any = None
         self._stopped = False
         # what is wrong now, and what was last said of single deliveries: each is logged once
@@ -88,12 +92,13 @@ class Dispatcher:
             await self._outbox.settle(entry.id, int(self._reactor.seconds()))
         return outcome
 
-    def _tried(self, result: Any, entry: Entry) -> None:
+    def _tried(self, result: Outcome | Failure | None, entry: Entry) -> None:
         self._under_way.pop(entry.id, None)
         if self._stopped:
             return
         now = self._reactor.seconds()
         if result is None:
+            self._said.pop(entry.id, None)
             self._schedule.settled(entry, now, delivered=False)
         elif not isinstance(result, Outcome):
             log.err(result, f"{self._name}: while delivering {entry.id} of the outbox")

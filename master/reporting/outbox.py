@@ -9,9 +9,9 @@ from buildbot.db.base import DBConnectorComponent
 from sqlalchemy.dialects import postgresql, sqlite
 from twisted.internet.defer import Deferred
 
-from autogate.contract import Event
+from autogate.contract import Event, Result
 
-from .records import RESULTS, Result
+from .records import RESULTS
 
 SAFETY_MARGIN = 1000
 """So many of the newest ids are always looked at again: a database may show a lower id after a higher one."""
@@ -62,6 +62,12 @@ _INDEXES = (
     "CREATE INDEX IF NOT EXISTS autogate_test_result_sets_build ON test_result_sets (buildid)",
     "CREATE INDEX IF NOT EXISTS autogate_test_results_set ON test_results (test_result_setid)",
 )
+
+
+Connector = Any
+Work = Any
+Clause = Any
+"""Buildbot's database layer, and the work and SQL that it takes, have no types that mypy could follow."""
 
 
 class Entry(NamedTuple):
@@ -133,7 +139,7 @@ class Outbox(DBConnectorComponent):
         reporter: The reporter's name; several reporters share the tables.
     """
 
-    def __init__(self, connector: Any, reporter: str) -> None:
+    def __init__(self, connector: Connector, reporter: str) -> None:
         super().__init__(connector)
         self._reporter = reporter
 
@@ -278,7 +284,7 @@ class Outbox(DBConnectorComponent):
         """
         builds, requests = self._builds, self._requests
 
-        def absent(event: Event, number: Any) -> Any:
+        def absent(event: Event, number: Clause) -> Clause:
             return ~sa.exists().where(
                 OUTBOX.c.reporter == self._reporter, OUTBOX.c.event == event.value, OUTBOX.c.number == number
             )
@@ -342,9 +348,7 @@ class Outbox(DBConnectorComponent):
         """Delete settled rows of that age that reconciliation will never ask for again; return how many."""
 
         def thd(connection: sa.Connection) -> int:
-            floor = sa.case(
-                (OUTBOX.c.event == Event.FINISHED.value, MARKS.c.request_floor), else_=MARKS.c.build_floor
-            )
+            floor = sa.case((OUTBOX.c.event == Event.FINISHED.value, MARKS.c.request_floor), else_=MARKS.c.build_floor)
             return connection.execute(
                 sa.delete(OUTBOX).where(
                     OUTBOX.c.reporter == self._reporter,
@@ -361,13 +365,15 @@ class Outbox(DBConnectorComponent):
 
     @property
     def _builds(self) -> sa.Table:
-        return self.db.model.builds
+        table: sa.Table = self.db.model.builds
+        return table
 
     @property
     def _requests(self) -> sa.Table:
-        return self.db.model.buildrequests
+        table: sa.Table = self.db.model.buildrequests
+        return table
 
-    def _waits(self) -> tuple[Any, ...]:
+    def _waits(self) -> tuple[Clause, ...]:
         return OUTBOX.c.reporter == self._reporter, OUTBOX.c.settled_at.is_(None)
 
     def _floors(self, connection: sa.Connection, builder_ids: Collection[int]) -> dict[int, Floors]:
@@ -387,7 +393,9 @@ class Outbox(DBConnectorComponent):
                 sa.select(requests.c.builderid, sa.func.min(builds.c.id))
                 .select_from(builds.join(requests, builds.c.buildrequestid == requests.c.id))
                 .where(
-                    builds.c.id > (looked_at or 0), builds.c.complete_at.is_(None), requests.c.builderid.in_(builder_ids)
+                    builds.c.id > (looked_at or 0),
+                    builds.c.complete_at.is_(None),
+                    requests.c.builderid.in_(builder_ids),
                 )
                 .group_by(requests.c.builderid)
             ).tuples()
@@ -407,20 +415,24 @@ class Outbox(DBConnectorComponent):
             for builder in builder_ids
         }
 
-    def _insert(self, table: sa.Table, values: Mapping[str, Any]) -> Any:
-        dialect = postgresql if self.db.pool.engine.dialect.name == "postgresql" else sqlite
+    def _insert(self, table: sa.Table, values: Mapping[str, Any]) -> Clause:
+        dialect = postgresql if self._pool.engine.dialect.name == "postgresql" else sqlite
         return dialect.insert(table).values(values).on_conflict_do_nothing()
+
+    @property
+    def _pool(self) -> Connector:
+        return self.db.pool
 
     # the seams to Buildbot, which has no types here
 
-    def _read(self, thd: Any) -> Deferred[Any]:
-        deferred: Deferred[Any] = self.db.pool.do(thd)
+    def _read(self, thd: Work) -> Deferred[Any]:
+        deferred: Deferred[Any] = self._pool.do(thd)
         return deferred
 
-    def _transaction(self, thd: Any) -> Deferred[Any]:
-        deferred: Deferred[Any] = self.db.pool.do_with_transaction(thd)
+    def _transaction(self, thd: Work) -> Deferred[Any]:
+        deferred: Deferred[Any] = self._pool.do_with_transaction(thd)
         return deferred
 
-    def _engine(self, thd: Any) -> Deferred[Any]:
-        deferred: Deferred[Any] = self.db.pool.do_with_engine(thd)
+    def _engine(self, thd: Work) -> Deferred[Any]:
+        deferred: Deferred[Any] = self._pool.do_with_engine(thd)
         return deferred

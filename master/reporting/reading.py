@@ -24,10 +24,13 @@ class _FromTestResult(Protocol):
     def from_test_result(cls, row: dict[str, Any]) -> Self: ...
 
 
+BuildMaster = Any
+"""Buildbot's master, whose data API has no types."""
+
 T = TypeVar("T", bound=_FromTestResult)
 
 
-async def read_request(master: Any, request: int) -> RequestRecord | None:
+async def read_request(master: BuildMaster, request: int) -> RequestRecord | None:
     """Return the request as it is now, or None when there is no such request (any more).
 
     Args:
@@ -40,9 +43,7 @@ async def read_request(master: Any, request: int) -> RequestRecord | None:
     buildset = await master.data.get(("buildsets", row["buildsetid"]))
     stamp = _source_stamp(buildset["sourcestamps"])
     rows = sorted(await master.data.get(("buildrequests", request, "builds")), key=lambda build: int(build["buildid"]))
-    builds = [
-        await _read_build(master, build, in_full=bool(row["complete"]) and build is rows[-1]) for build in rows
-    ]
+    builds = [await _read_build(master, build, in_full=bool(row["complete"]) and build is rows[-1]) for build in rows]
     return RequestRecord(
         id=row["buildrequestid"],
         builder_id=row["builderid"],
@@ -54,7 +55,7 @@ async def read_request(master: Any, request: int) -> RequestRecord | None:
     )
 
 
-async def _read_build(master: Any, row: dict[str, Any], *, in_full: bool) -> BuildRecord:
+async def _read_build(master: BuildMaster, row: dict[str, Any], *, in_full: bool) -> BuildRecord:
     properties = await master.data.get(("builds", row["buildid"], "properties"))
     worker = await master.data.get(("workers", row["workerid"])) if row["workerid"] else None
     details: dict[str, Any] = {}
@@ -82,7 +83,7 @@ async def _read_build(master: Any, row: dict[str, Any], *, in_full: bool) -> Bui
 
 
 async def _read_test_results(
-    master: Any, build: int, model: type[T], category: str, limit: int
+    master: BuildMaster, build: int, model: type[T], category: str, limit: int
 ) -> tuple[tuple[T, ...], int]:
     """Return the first ``limit`` of a build's findings or failing tests, and how many there are."""
     found: list[T] = []

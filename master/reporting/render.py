@@ -11,6 +11,7 @@ from autogate.contract import (
     Build,
     Cause,
     Event,
+    Finding,
     Report,
     Result,
     delivery_id,
@@ -178,7 +179,7 @@ def _build(build: BuildRecord) -> Build:
     )
 
 
-def _short_text(finding: Any) -> Any:
+def _short_text(finding: Finding) -> Finding:
     if len(finding.text) <= MAX_TEXT_CHARACTERS:
         return finding
     return finding.model_copy(update={"text": finding.text[:MAX_TEXT_CHARACTERS] + "…"})

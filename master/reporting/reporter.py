@@ -4,37 +4,39 @@ What Buildbot's records say about a request is compared with the outbox whenever
 and every few minutes; what is missing is rendered and stored; what is stored is posted until it arrives.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, get_args
-from urllib.parse import urlsplit
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from buildbot.config import error
+from buildbot.config.errors import error
 from buildbot.process.results import RETRY
 from buildbot.util.service import BuildbotService
 from buildbot.util.twisted import async_to_deferred
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.python import log
 
-from autogate.contract import Report, delivery_id
+from autogate.contract import delivery_id
 
-from .backoff import Outcome, Pace, Verdict
+from .backoff import Outcome, Verdict
 from .dispatcher import Dispatcher
+from .options import Options
 from .outbox import NewRow, Outbox, Stored
 from .reading import read_request
 from .records import Happening, RequestRecord, Subject
 from .render import RevisionUnknownError, happenings
 from .sender import Sender
-from .wire import PROTOCOLS, Protocol, content, envelope
+from .wire import Protocol, content, envelope
 
-KINDS: tuple[str, ...] = get_args(Report.model_fields["kind"].annotation)
+Value = Any
+"""What Buildbot hands on without a type."""
 
+DAY_SECONDS = 86400
 CONNECT_SECONDS = 10.0
 READS_AT_A_TIME = 8
 
 _EVENTS = (("builds", None, "new"), ("builds", None, "finished"), ("buildrequests", None, "complete"))
 
 
-class AutogateReporter(BuildbotService):  # type: ignore[misc]
+class AutogateReporter(BuildbotService):
     """Posts reports on builders to a review bot; goes into ``c["services"]``. All arguments are given by name.
 
     Args:
@@ -54,43 +56,16 @@ class AutogateReporter(BuildbotService):  # type: ignore[misc]
 
     name = "autogate"
 
-    def checkConfig(  # noqa: N802, PLR0913  (Buildbot's name; what can be configured)
-        self,
-        *,
-        url: str,
-        secret: Any,
-        builders: Mapping[str, Sequence[str]],
-        protocol: str = "autogate",
-        master: str | None = None,
-        timeout: float = 30,
-        concurrency: int = 4,
-        pace: Pace = Pace(),  # noqa: B008  (frozen)
-        reconcile_interval: float = 180,
-        keep_days: float = 14,
-        warnings_pass: bool = True,
-    ) -> None:
+    def checkConfig(self, **options: Value) -> None:  # noqa: N802  (Buildbot's name)
         """Report what is wrong with the arguments to Buildbot."""
-        del master, pace, warnings_pass
-        for fault in url_faults(url):
-            error(f"{self.name}: url {fault}")
-        if not secret:
-            error(f"{self.name}: secret is empty; give master and bot the same one")
-        if protocol not in PROTOCOLS:
-            error(f"{self.name}: protocol must be one of {', '.join(PROTOCOLS)}, not {protocol!r}")
-        for builder, subject in builders.items():
-            if len(subject) != 2 or isinstance(subject, str) or subject[1] not in KINDS:  # noqa: PLR2004
-                error(f"{self.name}: builders[{builder!r}] must be (repository, kind), kind one of {', '.join(KINDS)}")
-        numbers = {
-            "timeout": timeout,
-            "concurrency": concurrency,
-            "reconcile_interval": reconcile_interval,
-            "keep_days": keep_days,
-        }
-        for argument, value in numbers.items():
-            if value <= 0:
-                error(f"{self.name}: {argument} must be greater than 0, not {value}")
+        try:
+            faults = Options(**options).faults()
+        except TypeError as wrong:
+            faults = [str(wrong).replace("Options.__init__()", type(self).__name__)]
+        for fault in faults:
+            error(f"{self.name}: {fault}")
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, **options: Value) -> None:
         self._consumers: list[Any] = []
         self._subjects: dict[int, Subject] = {}
         self._dispatcher: Dispatcher | None = None
@@ -99,50 +74,37 @@ class AutogateReporter(BuildbotService):  # type: ignore[misc]
         self._tasks: set[Deferred[Any]] = set()
         self._timer: Any = None
         self._stopping = False
-        super().__init__(**kwargs)
+        super().__init__(**options)  # type: ignore[no-untyped-call]
 
     def getConfigDict(self) -> dict[str, Any]:  # noqa: N802  (Buildbot's name)
         """Return what Buildbot writes to the log when a reconfiguration fails: without the secret."""
         return {"name": self.name, "class": type(self).__qualname__, "url": self._config_kwargs.get("url")}
 
     @async_to_deferred
-    async def reconfigServiceWithSibling(self, sibling: Any) -> None:  # noqa: N802  (Buildbot's name)
+    async def reconfigServiceWithSibling(self, sibling: Value) -> None:  # noqa: N802  (Buildbot's name)
         """Take over a sibling's configuration; also when nothing changed, try at once all that waits."""
         await super().reconfigServiceWithSibling(sibling)
         if self._dispatcher:
             self._dispatcher.hurry()
 
     @async_to_deferred
-    async def reconfigService(  # noqa: N802, PLR0913  (Buildbot's name; what can be configured)
-        self,
-        *,
-        url: str,
-        secret: Any,
-        builders: Mapping[str, Sequence[str]],
-        protocol: Protocol = "autogate",
-        master: str | None = None,
-        timeout: float = 30,
-        concurrency: int = 4,
-        pace: Pace = Pace(),  # noqa: B008  (frozen)
-        reconcile_interval: float = 180,
-        keep_days: float = 14,
-        warnings_pass: bool = True,
-    ) -> None:
+    async def reconfigService(self, **options: Value) -> None:  # type: ignore[override]  # noqa: N802  (Buildbot's name)
         """Work with this configuration from now on."""
-        self._url, self._secret, self._protocol, self._warnings_pass = url, secret, protocol, warnings_pass
-        self._reconcile_interval, self._keep_seconds = reconcile_interval, keep_days * 86400
-        self._identity = master or self.master.config.buildbotURL
+        self._options = chosen = Options(**options)
+        identity = chosen.master or self.master.config.buildbotURL
         self._outbox = Outbox(self.master.db, self.name)
         await self._outbox.create()
         subjects = {}
-        for builder, (repository, kind) in builders.items():
+        for builder, (repository, kind) in chosen.builders.items():
             number = await self.master.data.updates.findBuilderId(builder)
-            subjects[number] = Subject(self._identity, repository, builder, kind)
+            subjects[number] = Subject(identity, repository, builder, kind)
         await self._outbox.baseline(list(subjects), self._now())
         self._subjects = subjects
         await self._leave_receiver()
-        self._sender = Sender(self.master.reactor, concurrency, CONNECT_SECONDS, timeout)
-        self._dispatcher = Dispatcher(self.name, self.master.reactor, self._outbox, self._post, pace, concurrency)
+        self._sender = Sender(self.master.reactor, chosen.concurrency, CONNECT_SECONDS, chosen.timeout)
+        self._dispatcher = Dispatcher(
+            self.name, self.master.reactor, self._outbox, self._post, chosen.pace, chosen.concurrency
+        )
         await self._rewrite_foreign()
         self._dispatcher.add(await self._outbox.waiting())
         if not self._consumers:
@@ -215,7 +177,9 @@ class AutogateReporter(BuildbotService):  # type: ignore[misc]
     def _row(self, record: RequestRecord, happening: Happening, subject: Subject) -> NewRow:
         body, fault = b"", ""
         try:
-            body = content(self._protocol, record, happening, subject, warnings_pass=self._warnings_pass)
+            body = content(
+                self._options.protocol, record, happening, subject, warnings_pass=self._options.warnings_pass
+            )
         except RevisionUnknownError:
             fault = "the commit is not known"
             log.msg(
@@ -228,21 +192,23 @@ class AutogateReporter(BuildbotService):  # type: ignore[misc]
             builder_id=record.builder_id,
             request=record.id,
             delivery=str(delivery_id(subject.master, happening.event, happening.number)),
-            protocol=self._protocol,
+            protocol=self._options.protocol,
             body=body,
             fault=fault,
         )
 
     async def _rewrite_foreign(self) -> None:
         """Write what waits anew after the protocol was changed."""
-        for row in await self._outbox.foreign(self._protocol):
+        for row in await self._outbox.foreign(self._options.protocol):
             record = await read_request(self.master, row.request)
             subject = self._subjects.get(record.builder_id) if record else None
             if record is None or subject is None:
                 continue
             for happening in happenings(record):
                 if (happening.event, happening.number) == (row.event, row.number):
-                    await self._outbox.rewrite(row.id, self._protocol, self._row(record, happening, subject).body)
+                    await self._outbox.rewrite(
+                        row.id, self._options.protocol, self._row(record, happening, subject).body
+                    )
 
     def _set_timer(self, seconds: float) -> None:
         self._disarm()
@@ -261,11 +227,11 @@ class AutogateReporter(BuildbotService):  # type: ignore[misc]
             floors = await self._outbox.floors(builders)
             if await self._find_missing(builders):
                 await self._outbox.advance(floors, self._now())
-            await self._outbox.prune(int(self._now() - self._keep_seconds))
+            await self._outbox.prune(int(self._now() - self._options.keep_days * DAY_SECONDS))
         except Exception as fault:  # noqa: BLE001  (it is tried again after the interval)
             log.err(fault, f"{self.name}: while comparing the outbox with Buildbot's records")
         finally:
-            self._set_timer(self._reconcile_interval)
+            self._set_timer(self._options.reconcile_interval)
 
     async def _find_missing(self, builders: list[int]) -> bool:
         """Store what is missing; tell whether all of it could be."""
@@ -284,7 +250,7 @@ class AutogateReporter(BuildbotService):  # type: ignore[misc]
 
     async def _post(self, stored: Stored) -> Outcome:
         try:
-            secret = await self.renderSecrets(self._secret)
+            secret = await self.renderSecrets(self._options.secret)  # type: ignore[no-untyped-call]
         except Exception:  # noqa: BLE001  (no provider has it, or a provider failed)
             secret = None
         if not secret or not isinstance(secret, str):
@@ -292,7 +258,7 @@ class AutogateReporter(BuildbotService):  # type: ignore[misc]
         assert self._sender  # noqa: S101  (made before the dispatcher)
         protocol: Protocol = "homu" if stored.protocol == "homu" else "autogate"
         sent = envelope(protocol, stored.body, stored.delivery, secret, self._now())
-        return await self._sender.post(self._url, sent.headers, sent.body)
+        return await self._sender.post(self._options.url, sent.headers, sent.body)
 
     def _task(self, work: Callable[[], Any]) -> None:
         task = Deferred.fromCoroutine(work())
@@ -301,18 +267,3 @@ class AutogateReporter(BuildbotService):  # type: ignore[misc]
 
     def _now(self) -> int:
         return int(self.master.reactor.seconds())
-
-
-def url_faults(url: str) -> list[str]:
-    """Return what is wrong with a receiver's address."""
-    try:
-        parts = urlsplit(url)
-        parts.port  # noqa: B018  (raises when it is none)
-    except ValueError as fault:
-        return [f"is no address: {fault}"]
-    faults = []
-    if parts.scheme not in {"http", "https"} or not parts.hostname or not url.isascii():
-        faults.append(f"must be an http or https address, such as http://127.0.0.1:8000/results, not {url!r}")
-    if parts.username is not None or parts.password is not None:
-        return ["must not contain a user or a password: the secret signs reports"]
-    return faults

@@ -1,7 +1,8 @@
 """Which delivery is tried next, and when: no database, no network; the clock is an argument.
 
-Three rules: a receiver that is down is asked by one delivery at a time; a delivery that fails by itself holds up nothing
-but, for a while, later ones about the same request; and when the receiver recovers, all that waits is tried at once.
+Three rules: a receiver that is down is asked by one delivery at a time; a delivery that fails by itself holds up
+nothing but, for a while, later ones about the same request; and when the receiver recovers, all that waits is tried at
+once.
 """
 
 import heapq
@@ -89,7 +90,7 @@ class Schedule:
         return None
 
     def when(self) -> float | None:
-        """Return the time at which `next` may have something; None when only an end of one under way can change that."""
+        """Return when `next` may have something; None when that takes the end of one that is under way."""
         while self._heap and self._stale(self._heap[0]):
             heapq.heappop(self._heap)
         limit = 1 if self._outages else self.concurrency

@@ -10,7 +10,8 @@ from twisted.internet.defer import TimeoutError as TimedOutError
 from twisted.internet.error import ConnectError, DNSLookupError
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
-from twisted.web.client import Agent, FileBodyProducer, HTTPConnectionPool, PotentialDataLoss, ResponseDone
+from twisted.web.client import Agent, FileBodyProducer, HTTPConnectionPool, ResponseDone
+from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 
 from .backoff import Outcome, Verdict, of_status
@@ -20,6 +21,10 @@ MAX_ANSWER_BYTES = 64 * 1024
 
 _IDLE_SECONDS = 2
 """An idle connection is closed before the receiver closes it, which would fail the next delivery."""
+
+
+Reactor = Any
+"""Twisted's, which has no type that says all it can do."""
 
 
 class Sender:
@@ -32,7 +37,7 @@ class Sender:
         timeout: Seconds until the answer must be complete.
     """
 
-    def __init__(self, reactor: Any, concurrency: int, connect_timeout: float, timeout: float) -> None:
+    def __init__(self, reactor: Reactor, concurrency: int, connect_timeout: float, timeout: float) -> None:
         self._reactor = reactor
         self._timeout = timeout
         self._pool = HTTPConnectionPool(reactor)
@@ -57,16 +62,21 @@ class Sender:
 
     def close(self) -> Deferred[None]:
         """Close the connections."""
-        return self._pool.closeCachedConnections()
+        closed: Deferred[None] = self._pool.closeCachedConnections()
+        return closed
 
     async def _exchange(self, url: str, headers: Headers, body: bytes) -> Outcome:
-        response = await self._agent.request(b"POST", url.encode("ascii"), headers, FileBodyProducer(BytesIO(body)))
+        producer: Any = FileBodyProducer(BytesIO(body))
+        response: Any = await self._agent.request(b"POST", url.encode("ascii"), headers, producer)
         drain = _Drain()
         response.deliverBody(drain)
         # an answer that breaks off may have been written by somebody who died before it was all done
         await drain.done
         waits = response.headers.getRawHeaders("Retry-After") or [None]
         return of_status(response.code, waits[0], datetime.now(UTC))
+
+
+Answer = Any
 
 
 class _Drain(Protocol):
@@ -96,10 +106,10 @@ class _Drain(Protocol):
 
     def _leave(self) -> None:
         if self.transport is not None:
-            self.transport.abortConnection()  # type: ignore[attr-defined]
+            self.transport.abortConnection()
 
 
-def _in_time(result: Any, _: float) -> Any:
+def _in_time(result: Answer, _: float) -> Answer:
     # however the cancellation shows, it was the clock's
     return Failure(TimedOutError()) if isinstance(result, Failure) else result
 
