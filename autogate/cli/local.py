@@ -31,7 +31,7 @@ title = "{title}"
 url = "http://127.0.0.1:{web}/"
 [web]
 port = {web}
-anonymous = "read"
+anonymous = "{anonymous}"
 users = {{ admin = "web_admin_password" }}
 admins = ["admin"]
 poke_secret = "poke_secret"
@@ -114,15 +114,18 @@ class LocalInstallation:
         bot: The address that results are posted to.
         workers: How many workers there are.
         title: The web UI's title.
+        anonymous: What somebody who has not signed in may see: ``nothing`` or ``read``.
     """
 
-    def __init__(self, folder: Path, bot: str, workers: int = 1, title: str = "Autogate") -> None:
+    def __init__(
+        self, folder: Path, bot: str, workers: int = 1, title: str = "Autogate", anonymous: str = "read"
+    ) -> None:
         self.folder = folder
         self.places = Places(folder / "config", folder / "secrets", folder / "state")
         self.web_port, self.worker_port = free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.web_port}/"
         self._secrets: dict[str, str] = {}
-        site = _SITE.format(title=title, web=self.web_port, pb=self.worker_port, bot=bot)
+        site = _SITE.format(title=title, web=self.web_port, pb=self.worker_port, bot=bot, anonymous=anonymous)
         for name in ("web_admin_password", "poke_secret", "bot_secret"):
             self.add_secret(name)
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
@@ -134,6 +137,7 @@ class LocalInstallation:
             site += f'[[workers]]\nname = "{name}"\nsecret = "{name}"\n'
             own = Places(self.places.config, folder / name / "secrets", folder / name / "state")
             write_private(own.secrets / "worker_password", self.add_secret(name).encode())
+            (own.secrets / "keys").symlink_to(self.places.secrets / "keys")
             self.workers.append(
                 Process(
                     ROOT / "worker" / "entrypoint",

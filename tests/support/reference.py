@@ -16,7 +16,7 @@ _MARKS = re.compile(r"(<!-- (site|repository) -->\n).*?(<!-- end -->)", re.DOTAL
 
 def page_with_tables(page: str) -> str:
     """Return ``page`` with what stands between its marks made anew."""
-    models = {"site": SiteFile, "repository": Repository}
+    models: dict[str, type[SiteFile | Repository]] = {"site": SiteFile, "repository": Repository}
     return _MARKS.sub(lambda found: found[1] + _tables(json_schema(models[found[2]])) + found[3], page)
 
 
