@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
-_SCP = re.compile(r"(?:(?P<user>[^@/:\s]+)@)?(?P<host>\[[^@/\s\]]+\]|[^@/:\s]+):(?P<path>[^/\s].*)")
+_SCP = re.compile(r"(?:(?P<user>[^@/:\s]+)@)?(?P<host>\[[^@/\s\]]+\]|[^@/:\s]+):(?P<path>/?[^/:\s].*)")
 _HOST = re.compile(r"[a-z0-9_][a-z0-9._-]*|[0-9a-f:.]*:[0-9a-f:.]*")
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
@@ -56,7 +56,7 @@ def parse(url: str) -> Remote:
         if "@" in scp["path"] and not scp["user"]:
             raise ValueError(_HAS_LOGIN)  # user:password@host
         # git takes the path of a url as percent-encoded, and that of this form as it stands
-        return _ssh(scp["user"] or "", scp["host"], None, "/" + scp["path"].replace("%", "%25"))
+        return _ssh(scp["user"] or "", scp["host"], None, "/" + scp["path"].removeprefix("/").replace("%", "%25"))
     try:
         split = urlsplit(url)
         port = split.port
