@@ -19,7 +19,7 @@ MASTER_TAC = """\
 import os
 from twisted.application import service
 from buildbot.master import BuildMaster
-application = service.Application("buildmaster")
+application = service.Application('buildmaster')
 BuildMaster(os.getcwd(), "master.cfg", umask=None).setServiceParent(application)
 """
 
