@@ -1,0 +1,68 @@
+"""One stack for all tests here: it takes a minute to build, and the tests are about what it survives."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.compose.stack import OURS, Stack, run
+from tests.support.repository import Repository
+
+OWNER = 1234
+"""Neither root nor the containers' user, as on most machines."""
+
+SITE_PACKAGE = {
+    "shop/__init__.py": '"""A shop."""\n',
+    "shop/price.py": '"""Prices."""\n\n\ndef total(prices):\n    """Return the sum."""\n    return sum(prices)\n',
+    "tests/__init__.py": "",
+    "tests/test_price.py": (
+        "import unittest\n\nfrom shop.price import total\n\n\n"
+        "class Price(unittest.TestCase):\n"
+        "    def test_total(self):\n"
+        "        self.assertEqual(total([1, 2]), 3)\n"
+    ),
+}
+
+REPOSITORY = """\
+url = "ssh://git@git/srv/git/shop.git"
+poll_interval = 1
+"""
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Stack]:
+    """Autogate as `docker compose up --wait` brings it up from a clean copy, with no repository."""
+    stack = Stack(tmp_path_factory.mktemp("compose"), OWNER)
+    stack.copy_project()
+    try:
+        stack.build()
+        stack.up()
+        yield stack
+    finally:
+        if request.session.testsfailed:
+            _show_logs(stack)
+        stack.destroy()
+        left = run("docker", "ps", "--all", "--quiet", "--filter", f"label=com.docker.compose.project={stack.name}")
+        assert not left, "containers are left behind"
+
+
+def _show_logs(stack: Stack) -> None:
+    for service in (*OURS, "db", "git"):
+        with contextlib.suppress(AssertionError):
+            print(f"== {service}\n{stack.logs(service)[-20000:]}")
+
+
+@pytest.fixture(scope="session")
+def shop(stack: Stack) -> Repository:
+    """A repository that was added to the running stack as an operator would add it, and a work tree to push from."""
+    before = {service: stack.state(service)["StartedAt"] for service in ("master", "worker-1", "worker-2")}
+    file = Path(stack.folder, "config", "repos.d", "shop.toml")
+    file.write_text(REPOSITORY)
+    public = stack.cli("keys", "add", "shop", "--accept-host-key").strip().splitlines()[-1]
+    stack.serve("shop", public)
+    tree = stack.work_tree("shop", SITE_PACKAGE)
+    stack.compose("kill", "--signal", "SIGHUP", "master")
+    after = {service: stack.state(service)["StartedAt"] for service in ("master", "worker-1", "worker-2")}
+    assert after == before, "something was restarted"
+    return tree

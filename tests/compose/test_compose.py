@@ -1,0 +1,372 @@
+"""docker-compose.yml and the images as users run them: what arrives, what is seen of secrets, what outlives a kill."""
+
+import base64
+import json
+import shutil
+import subprocess
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from tests.compose.stack import OURS, WORKERS, Stack, run, said
+from tests.support.repository import Repository
+from tests.support.waiting import wait_for
+
+pytestmark = pytest.mark.timeout(1800)
+
+BOTH = ("shop-lint", "shop-test")
+
+# Blocks until it is released, so that a test chooses what happens in the middle of a build.
+HELD = """\
+'A test that waits.'
+
+import pathlib
+import time
+import unittest
+
+
+class Held(unittest.TestCase):
+    'Waits.'
+
+    def test_held(self):
+        'Waits until it is released.'
+        pathlib.Path("/tmp/begun-{name}").touch()
+        while not pathlib.Path("/tmp/go-{name}").exists():
+            time.sleep(0.1)
+"""
+
+
+def push(shop: Repository, files: dict[str, str], topic: str) -> str:
+    """Push a candidate to auto and return its SHA."""
+    sha = shop.candidate(files, topic)
+    shop.push("auto")
+    return sha
+
+
+def hold(shop: Repository, name: str) -> str:
+    """Push a candidate whose test build blocks until `release`."""
+    return push(shop, {f"tests/test_{name}.py": HELD.format(name=name)}, name)
+
+
+def where_it_runs(stack: Stack, name: str) -> str:
+    """Wait until the blocked test runs; return the worker."""
+    return wait_for(
+        lambda: next(
+            (worker for worker in WORKERS if stack.succeeds(worker, "test", "-e", f"/tmp/begun-{name}")), None
+        ),
+        f"the test {name} to begin",
+        timeout=240,
+    )
+
+
+def release(stack: Stack, name: str, *workers: str) -> None:
+    for worker in workers or WORKERS:
+        stack.execute(worker, "touch", f"/tmp/go-{name}")
+
+
+def passed(verdicts: dict[str, dict[str, object]]) -> bool:
+    return all(report["result"] == "success" for report in verdicts.values())
+
+
+class TestImages:
+    def test_the_example_configuration_is_healthy_without_an_edit(self, stack: Stack) -> None:
+        for service in (*OURS, "db"):
+            assert stack.state(service)["Health"]["Status"] == "healthy", service
+
+    def test_nothing_runs_as_root_or_with_more_rights_than_it_needs(self, stack: Stack) -> None:
+        for service in (*OURS, "db"):
+            container = stack.inspect(service)
+            processes = run("docker", "top", container["Id"], "-eo", "uid,pid,args").splitlines()[1:]
+            assert processes
+            # (compose's health check of the database looks in as root)
+            roots = [line for line in processes if line.split()[0] == "0" and "pg_isready" not in line]
+            assert not roots, service
+            assert container["HostConfig"]["ReadonlyRootfs"]
+            assert container["HostConfig"]["CapDrop"] == ["ALL"]
+            assert "no-new-privileges:true" in container["HostConfig"]["SecurityOpt"]
+            if service in OURS:
+                assert container["Config"]["User"] == "10001:10001"
+                status = stack.execute(service, "cat", "/proc/1/status")
+                assert "CapEff:\t0000000000000000" in status
+                assert "NoNewPrivs:\t1" in status
+
+    def test_no_build_tool_is_in_the_images(self, stack: Stack) -> None:
+        for service in ("master", "worker-1"):
+            for tool in ("gcc", "make", "pip"):
+                assert not stack.succeeds(service, "sh", "-c", f"command -v {tool}"), f"{tool} in {service}"
+
+    def test_the_web_ui_is_published_on_the_loopback_interface_only_and_closed(self, stack: Stack) -> None:
+        ports = stack.inspect("master")["NetworkSettings"]["Ports"]
+        assert ports["8010/tcp"] == [{"HostIp": "127.0.0.1", "HostPort": str(stack.web_port)}]
+        assert not ports["9989/tcp"]
+        url = f"http://127.0.0.1:{stack.web_port}"
+        with urllib.request.urlopen(f"{url}/", timeout=30) as page:
+            assert b"Autogate" in page.read()
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(f"{url}/api/v2/builders", timeout=30)
+        assert refused.value.code in {401, 403}
+
+    def test_the_printed_password_opens_the_web_ui(self, stack: Stack) -> None:
+        password = (stack.folder / "secrets" / "web_admin_password").read_text()
+        opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(), _NoRedirect())
+        url = f"http://127.0.0.1:{stack.web_port}"
+        basic = base64.b64encode(f"admin:{password}".encode()).decode()
+        with pytest.raises(urllib.error.HTTPError) as redirected:
+            opener.open(urllib.request.Request(f"{url}/auth/login", headers={"Authorization": f"Basic {basic}"}))
+        assert redirected.value.code == 302
+        with opener.open(f"{url}/api/v2/workers", timeout=30) as answer:
+            workers = json.load(answer)["workers"]
+        connected = {worker["name"] for worker in workers if worker["connected_to"]}
+        assert set(WORKERS) <= connected
+
+    def test_checkconfig_passes_inside_the_image(self, stack: Stack) -> None:
+        said = stack.compose(
+            "run", "--rm", "--no-deps", "-T", "master", "buildbot", "checkconfig", "/opt/autogate/master/master.cfg"
+        )
+        assert "Config file is good!" in said
+
+    def test_checkconfig_fails_inside_the_image_on_a_broken_site(self, stack: Stack, tmp_path: Path) -> None:
+        broken = tmp_path / "config"
+        shutil.copytree(stack.folder / "config", broken)
+        site = broken / "autogate.toml"
+        site.write_text(site.read_text() + "\n[nonsense]\n")
+        process = stack.popen(
+            *("run", "--rm", "--no-deps", "-T", "--volume", f"{broken}:/broken:ro", "--env", "AUTOGATE_CONFIG=/broken"),
+            *("master", "buildbot", "checkconfig", "/opt/autogate/master/master.cfg"),
+        )
+        said, _ = process.communicate(timeout=120)
+        assert process.returncode != 0
+        assert "nonsense" in said
+
+    def test_a_worker_with_a_wrong_password_is_not_healthy(self, stack: Stack) -> None:
+        worker = "worker-2"
+        healthy = ["docker", "exec", stack.container(worker), "/opt/autogate/worker/healthcheck"]
+        assert subprocess.run(healthy, check=False).returncode == 0
+        impostor = f"{stack.name}-impostor"
+        stack.compose(
+            "run",
+            "--detach",
+            "--no-deps",
+            "--name",
+            impostor,
+            "--env",
+            "AUTOGATE_WORKER=nobody",
+            "--env",
+            "AUTOGATE_STATE=/tmp/state",
+            worker,
+        )
+        try:
+            wait_for(lambda: "unauthorized" in said(impostor).lower(), "the impostor to be refused")
+            check = ["docker", "exec", impostor, "/opt/autogate/worker/healthcheck"]
+            assert subprocess.run(check, check=False).returncode == 1
+        finally:
+            run("docker", "rm", "--force", impostor)
+
+
+class TestVerdicts:
+    def test_a_clean_merge_passes(self, stack: Stack, shop: Repository) -> None:
+        sha = push(shop, {"shop/vat.py": '"""Tax."""\n\nRATE = 19\n'}, "clean")
+        assert passed(stack.verdicts(sha, BOTH))
+
+    def test_a_bad_merge_is_told_in_detail(self, stack: Stack, shop: Repository) -> None:
+        files = {
+            "shop/bad.py": "import os\nimport sys\ndef f(x):\n  return undefined\n",
+            "tests/test_bad.py": (
+                "import unittest\n\n\n"
+                "class Bad(unittest.TestCase):\n    def test_bad(self):\n        self.fail('as it should')\n"
+            ),
+        }
+        sha = push(shop, files, "bad")
+        verdicts = stack.verdicts(sha, BOTH)
+        lint, test = verdicts["shop-lint"], verdicts["shop-test"]
+        assert (lint["result"], lint["cause"]) == ("failure", "change")
+        assert {finding["path"] for finding in lint["findings"]} >= {"shop/bad.py"}
+        assert "undefined-variable" in {finding["symbol"] for finding in lint["findings"]}
+        assert (test["result"], test["cause"]) == ("failure", "change")
+        assert [failed["name"] for failed in test["failed_tests"]] == ["tests.test_bad.Bad.test_bad"]
+        assert "as it should" in test["failed_tests"][0]["excerpt"]
+
+    def test_the_doctor_finds_nothing_wrong(self, stack: Stack, shop: Repository) -> None:
+        table = stack.cli("check")
+        assert "failed" not in table
+        assert "shop" in table
+
+    def test_what_the_command_writes_belongs_to_the_owner_of_the_secrets(self, stack: Stack, shop: Repository) -> None:
+        owner = (stack.folder / "secrets").stat().st_uid
+        written = [*(stack.folder / "secrets" / "keys").iterdir(), stack.folder / "config" / "known_hosts"]
+        assert len(written) == 3
+        assert {path.stat().st_uid for path in written} == {owner}
+        assert (stack.folder / "secrets").stat().st_mode & 0o777 == 0o700
+
+
+class TestSecrets:
+    def test_a_build_sees_no_secret_in_any_environment_or_argument_list(self, stack: Stack, shop: Repository) -> None:
+        spy = (
+            "import glob\nimport pathlib\nimport unittest\n\n\n"
+            "class Spy(unittest.TestCase):\n"
+            "    def test_spy(self):\n"
+            "        seen = b''\n"
+            "        for path in glob.glob('/proc/[0-9]*/environ') + glob.glob('/proc/[0-9]*/cmdline'):\n"
+            "            try:\n"
+            "                seen += pathlib.Path(path).read_bytes()\n"
+            "            except OSError:\n"
+            "                pass\n"
+            "        pathlib.Path('/tmp/spied').write_bytes(seen.replace(b'\\0', b'\\n'))\n"
+        )
+        sha = push(shop, {"tests/test_spy.py": spy}, "spy")
+        verdict = stack.verdicts(sha, BOTH)["shop-test"]
+        assert verdict["result"] == "success"
+        spied = stack.execute(verdict["builds"][-1]["worker"], "cat", "/tmp/spied")
+        assert "AUTOGATE_WORKER=" in spied, "the worker's own environment is among what was read"
+        assert not _shown(stack, spied)
+
+    def test_docker_shows_no_secret(self, stack: Stack, shop: Repository) -> None:
+        for service in (*OURS, "db"):
+            container = stack.inspect(service)
+            seen = json.dumps(container)
+            seen += run("docker", "top", container["Id"], "-eo", "pid,args")
+            seen += run("docker", "history", "--no-trunc", container["Image"])
+            seen += run("docker", "inspect", container["Image"])
+            if service in OURS:
+                seen += stack.execute(service, "sh", "-c", "cat /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n'")
+                assert "AUTOGATE_CONFIG=" in seen
+            assert not _shown(stack, seen), service
+
+    def test_no_log_shows_a_secret(self, stack: Stack, shop: Repository) -> None:
+        seen = stack.logs()
+        assert "BuildMaster is running" in seen
+        assert not _shown(stack, seen)
+
+    def test_no_layer_holds_a_secret_or_the_history(self, stack: Stack, tmp_path: Path) -> None:
+        patterns = tmp_path / "patterns"
+        patterns.write_text("\n".join(stack.secret_values().values()) + "\n")
+        for service in ("master", "worker-1"):
+            image = stack.inspect(service)["Image"]
+            inside = (
+                "docker",
+                "run",
+                "--rm",
+                "--user",
+                "0",
+                "--network",
+                "none",
+                "--volume",
+                f"{patterns}:/patterns:ro",
+            )
+            search = "! grep -rlFf /patterns /etc /home /opt /root /srv /usr /var && grep -qFf /patterns /patterns"
+            run(*inside, "--entrypoint", "sh", image, "-c", search)
+            kept = run(*inside, "--entrypoint", "ls", image, "-A", "/opt/autogate").split()
+            assert "master" in kept
+            assert not {".git", ".env", "secrets", "config", "tests"} & set(kept)
+
+    def test_a_build_reaches_neither_the_database_nor_the_bot(self, stack: Stack) -> None:
+        connect = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 5)"
+        assert stack.succeeds("worker-1", "python3", "-c", connect, "master", "9989")
+        for service, port in (("db", "5432"), ("bot", "8080")):
+            (network,) = stack.inspect(service)["NetworkSettings"]["Networks"].values()
+            address = network["IPAddress"]
+            assert stack.succeeds("master", "python3", "-c", connect, address, port)
+            assert not stack.succeeds("worker-1", "python3", "-c", connect, address, port), service
+
+
+class TestKills:
+    def test_the_master_is_killed_between_push_and_verdict(self, stack: Stack, shop: Repository) -> None:
+        sha = hold(shop, "master_killed")
+        where_it_runs(stack, "master_killed")
+        stack.kill("master")
+        release(stack, "master_killed")
+        stack.up()
+        assert passed(stack.verdicts(sha, BOTH))
+
+    def test_a_push_while_the_master_is_dead_is_built(self, stack: Stack, shop: Repository) -> None:
+        stack.kill("master")
+        sha = push(shop, {"shop/while_dead.py": '"""Pushed to nobody."""\n'}, "while-dead")
+        stack.up()
+        assert passed(stack.verdicts(sha, BOTH))
+
+    def test_a_worker_is_killed_in_mid_build(self, stack: Stack, shop: Repository) -> None:
+        sha = hold(shop, "worker_killed")
+        worker = where_it_runs(stack, "worker_killed")
+        stack.kill(worker)
+        (other,) = {*WORKERS} - {worker}
+        release(stack, "worker_killed", other)
+        verdicts = stack.verdicts(sha, BOTH)
+        assert passed(verdicts)
+        assert [build["worker"] for build in verdicts["shop-test"]["builds"]] == [worker, other]
+        stack.up()
+
+    def test_the_database_is_killed_in_mid_build(self, stack: Stack, shop: Repository) -> None:
+        sha = hold(shop, "database_killed")
+        where_it_runs(stack, "database_killed")
+        stack.kill("db")
+        release(stack, "database_killed")
+        stack.up()
+        assert passed(stack.verdicts(sha, BOTH))
+
+    def test_a_push_while_the_database_is_dead_is_built(self, stack: Stack, shop: Repository) -> None:
+        stack.kill("db")
+        sha = push(shop, {"shop/no_database.py": '"""Pushed to a master without a memory."""\n'}, "no-database")
+        stack.up()
+        assert passed(stack.verdicts(sha, BOTH))
+
+    @pytest.mark.parametrize("service", ["master", "worker-1", "bot"])
+    def test_what_crashes_comes_back_by_itself(self, stack: Stack, service: str) -> None:
+        before = stack.state(service)["StartedAt"]
+        # whatever this answers: its own container ends under it
+        stack.succeeds(service, "sh", "-c", "kill -KILL $(cat /proc/1/task/1/children)")
+        wait_for(lambda: stack.state(service)["StartedAt"] != before, f"{service} to be started again")
+        wait_for(
+            lambda: stack.state(service).get("Health", {}).get("Status") == "healthy", f"{service} to be healthy", 180
+        )
+
+
+class TestGracefulStop:
+    def test_a_stopping_master_lets_a_build_finish(self, stack: Stack, shop: Repository) -> None:
+        self._drains(stack, shop, "master", "drain_master")
+
+    def test_a_stopping_worker_lets_a_build_finish(self, stack: Stack, shop: Repository) -> None:
+        self._drains(stack, shop, "worker", "drain_worker")
+
+    def test_all_stop_together_and_know_everything_afterwards(self, stack: Stack, shop: Repository) -> None:
+        sha = hold(shop, "drain_all")
+        where_it_runs(stack, "drain_all")
+        stopping = stack.popen("stop")
+        wait_for(lambda: "Initiating shutdown because we got SIGHUP" in stack.logs(*WORKERS), "the workers to drain")
+        release(stack, "drain_all")
+        said, _ = stopping.communicate(timeout=300)
+        assert stopping.returncode == 0, said
+        stack.up()
+        verdicts = stack.verdicts(sha, BOTH)
+        assert passed(verdicts)
+        assert len(verdicts["shop-test"]["builds"]) == 1, "the build was cut off and made again"
+
+    def _drains(self, stack: Stack, shop: Repository, what: str, name: str) -> None:
+        sha = hold(shop, name)
+        worker = where_it_runs(stack, name)
+        service = worker if what == "worker" else what
+        sign = "Initiating shutdown because we got SIGHUP" if what == "worker" else "Initiating clean shutdown"
+        told = stack.logs(service).count(sign)
+        stopping = stack.popen("stop", service)
+        wait_for(lambda: stack.logs(service).count(sign) > told, f"{service} to be told to stop")
+        assert stack.state(service)["Running"], "it did not wait for the build"
+        release(stack, name)
+        said, _ = stopping.communicate(timeout=300)
+        assert stopping.returncode == 0, said
+        state = stack.state(service)
+        assert (state["Running"], state["ExitCode"]) == (False, 0)
+        stack.up()
+        verdicts = stack.verdicts(sha, BOTH)
+        assert passed(verdicts)
+        assert len(verdicts["shop-test"]["builds"]) == 1, "the build was cut off and made again"
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *args: object) -> None:
+        """Follow nothing: the sign-in's cookie is what is wanted."""
+
+
+def _shown(stack: Stack, text: str) -> list[str]:
+    """Return the names of the secrets whose values stand in ``text``."""
+    return [name for name, value in stack.secret_values().items() if value in text]
