@@ -1,6 +1,6 @@
 """Where on the worker the steps keep what outlives a build."""
 
-from buildbot import config
+from buildbot.config.errors import error as config_error
 from buildbot.interfaces import IRenderable
 from buildbot.process.buildstep import BuildStep
 
@@ -16,4 +16,4 @@ def default_cache(step: BuildStep) -> str:
 def check_cache(step: str, cache: object) -> None:
     """Refuse, when the master reads its configuration, a cache that is no absolute path."""
     if cache is not None and not IRenderable.providedBy(cache) and not (isinstance(cache, str) and cache[:1] == "/"):
-        config.error(f"{step}: cache={cache!r} must be an absolute path on the worker")
+        config_error(f"{step}: cache={cache!r} must be an absolute path on the worker")

@@ -2,13 +2,12 @@
 
 import re
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from buildbot import config
+from buildbot.config.errors import error as config_error
 from buildbot.interfaces import IRenderable
 from buildbot.process.results import SUCCESS
 
-from autogate.contract import Cause
 from autogate.git import without_userinfo
 
 from .cache import check_cache, default_cache
@@ -22,8 +21,8 @@ class CheckoutExact(WorkerStep):
 
     The work tree holds nothing but that revision afterwards: neither ignored files nor what a killed build left. A
     revision that the repository does not hand out any more, since its branch was forced or deleted, ends the build as
-    CANCELLED with the cause "superseded"; a repository that cannot be read, or a worker in trouble, as EXCEPTION with the
-    cause "infrastructure".
+    CANCELLED with the cause "superseded"; a repository that cannot be read, or a worker in trouble, as EXCEPTION with
+    the cause "infrastructure".
 
     Sets the properties ``got_revision`` and, when it fails, ``autogate_cause``.
 
@@ -38,17 +37,22 @@ class CheckoutExact(WorkerStep):
     name = "checkout"
     program: ClassVar[str] = "custom_steps.on_worker.checkout"
     needs: ClassVar[tuple[str, ...]] = ("autogate.git",)
-    timeout = None
-    maxTime = 3600
+    defaults: ClassVar[dict[str, object]] = {"timeout": None, "maxTime": 3600}
     renderables: Sequence[str] = ["url", "cache"]
 
     def __init__(
-        self, url: Any = None, *, submodules: bool = False, cache: Any = None, codebase: str = "", **kwargs: Any
+        self,
+        url: object = None,
+        *,
+        submodules: bool = False,
+        cache: object = None,
+        codebase: str = "",
+        **kwargs: object,
     ) -> None:
         if not IRenderable.providedBy(url) and (fault := _url_fault(url)):
-            config.error(f"CheckoutExact: {fault}")
+            config_error(f"CheckoutExact: {fault}")
         if not isinstance(submodules, bool):
-            config.error(f"CheckoutExact: submodules={submodules!r} must be True or False")
+            config_error(f"CheckoutExact: submodules={submodules!r} must be True or False")
         check_cache("CheckoutExact", cache)
         super().__init__(**kwargs)
         self.url = url
@@ -62,12 +66,12 @@ class CheckoutExact(WorkerStep):
         stamp = self.build.getSourceStamp(self.codebase)
         if stamp is None:
             raise Stopped(
-                Cause.INFRASTRUCTURE,
+                "configuration",
                 f"the build has no source stamp of the codebase {self.codebase!r}\n"
                 "Give CheckoutExact the codebase that the schedulers use.",
             )
         if fault := _url_fault(self.url):
-            raise Stopped(Cause.INFRASTRUCTURE, f"CheckoutExact: {fault}")
+            raise Stopped("configuration", f"CheckoutExact: {fault}")
         report = await self.ask_worker(
             {
                 "url": self.url,
@@ -78,7 +82,7 @@ class CheckoutExact(WorkerStep):
             }
         )
         revision = report["revision"]
-        self.setProperty("got_revision", revision, type(self).__name__)
+        self.note("got_revision", revision)
         self.summarise(f"checked out {revision[:SHORT]}" + (f" of {stamp.branch}" if stamp.branch else ""))
         return SUCCESS
 

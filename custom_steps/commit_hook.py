@@ -1,22 +1,24 @@
 """Lint the staged files with git-pylint-commit-hook."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from buildbot import config
+from buildbot.config.errors import error as config_error
 from buildbot.interfaces import IRenderable
 from buildbot.process.results import FAILURE, SUCCESS
 
 from autogate.contract import FINDINGS_CATEGORY, MAX_FINDINGS, Cause
 
+from .bundle import source
 from .parsing.pylint_messages import findings, readable
 from .step import WorkerStep, check_relative, check_words
 
 MAX_SCORE = 10
+LAUNCHER = "custom_steps.on_worker.hook_launcher"
 
 
 class CommitHookPylint(WorkerStep):
-    """Run git-pylint-commit-hook 2.6.1 over the staged files, with any pylint from 2.13 on and Python 3.11 or later.
+    """Run git-pylint-commit-hook 2.6.1 over the staged files, with pylint 3 or later and Python 3.11 or later.
 
     The hook is started through a launcher that gives it the names it misses in today's pylint and Python, hands it file
     names of any kind, and looks at pylint's exit code and messages itself: a file passes when the hook says so **and**
@@ -26,8 +28,8 @@ class CommitHookPylint(WorkerStep):
     ``PATH``. Ends as FAILURE with the cause "change" when a file scores below the limit or cannot be parsed, and as
     EXCEPTION with the cause "infrastructure" when pylint fails itself, dies, or says nothing.
 
-    As the hook documents, ``[pre-commit-hook]`` in the pylintrc overrides ``limit`` and adds ``params``; its ``command``
-    is not obeyed.
+    As the hook documents, ``[pre-commit-hook]`` in the pylintrc overrides ``limit`` and adds ``params``; its
+    ``command`` is not obeyed.
 
     Args:
         limit: The lowest score, up to 10, that a file passes with.
@@ -41,30 +43,28 @@ class CommitHookPylint(WorkerStep):
 
     name = "pylint"
     program: ClassVar[str] = "custom_steps.on_worker.commit_hook"
-    haltOnFailure = False
-    timeout = 1200
-    maxTime = 3600
+    defaults: ClassVar[dict[str, object]] = {"haltOnFailure": False, "timeout": 1200, "maxTime": 3600}
     renderables: Sequence[str] = ["limit", "pylintrc", "pylint_params", "ignore"]
 
     def __init__(  # the hook's own options
         self,
         *,
-        limit: Any = 8.0,
-        pylintrc: Any = None,
-        pylint_params: Any = "",
-        ignore: Any = (),
+        limit: object = 8.0,
+        pylintrc: object = None,
+        pylint_params: object = "",
+        ignore: object = (),
         suppress_report: bool = False,
         always_show_violations: bool = False,
-        **kwargs: Any,
+        **kwargs: object,
     ) -> None:
         if not IRenderable.providedBy(limit) and (
             not isinstance(limit, (int, float)) or isinstance(limit, bool) or not limit <= MAX_SCORE
         ):
-            config.error(f"CommitHookPylint: limit={limit!r} must be a number, at most {MAX_SCORE}")
+            config_error(f"CommitHookPylint: limit={limit!r} must be a number, at most {MAX_SCORE}")
         if pylintrc is not None:
             check_relative("CommitHookPylint", "pylintrc", pylintrc)
         if not IRenderable.providedBy(pylint_params) and not isinstance(pylint_params, str):
-            config.error(f"CommitHookPylint: pylint_params={pylint_params!r} must be one text")
+            config_error(f"CommitHookPylint: pylint_params={pylint_params!r} must be one text")
         ignore = check_words("CommitHookPylint", "ignore", ignore)
         super().__init__(**kwargs)
         self.limit = limit
@@ -78,13 +78,14 @@ class CommitHookPylint(WorkerStep):
         """Lint, store the findings, and judge."""
         report = await self.ask_worker(
             {
-                "limit": float(self.limit),
+                "launcher": source(LAUNCHER),
+                "limit": float(str(self.limit)),
                 "pylintrc": self.pylintrc or "",
                 "pylint_params": self.pylint_params or "",
                 "ignore": list(self.ignore),
                 "suppress_report": self.suppress_report,
                 "show_all": self.always_show_violations,
-                "revision": str(self.getProperty("got_revision") or ""),
+                "revision": str(self.noted("got_revision") or ""),
                 "virtualenv": self.virtualenv(),
             },
             env=self.environment(),

@@ -1,18 +1,20 @@
 """Run a repository's tests and keep what failed."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from buildbot import config
+from buildbot.config.errors import error as config_error
 from buildbot.interfaces import IRenderable
 from buildbot.process.results import FAILURE, SUCCESS, WARNINGS
 
 from autogate.contract import FAILED_TESTS_CATEGORY, MAX_FAILED_TESTS, Cause
 
 from .parsing.failed_tests import failed_tests, readable
-from .step import WorkerStep, check_relative, check_seconds, check_words
+from .step import WorkerStep, check_positive, check_relative, check_words
 
 FRAMEWORKS = ("unittest", "pytest")
+GRACE = 120
+"""Seconds that Buildbot gives the step's program to stop the tests and report."""
 
 
 class RunTests(WorkerStep):
@@ -44,41 +46,41 @@ class RunTests(WorkerStep):
         "custom_steps.parsing.junit",
         "custom_steps.parsing.unittest_output",
     )
-    haltOnFailure = False
-    warnOnWarnings = True
+    defaults: ClassVar[dict[str, object]] = {"haltOnFailure": False, "warnOnWarnings": True}
     renderables: Sequence[str] = ["command_line", "directory", "arguments", "junit"]
 
     def __init__(
         self,
-        command: Any = None,
+        command: object = None,
         *,
         framework: str = "unittest",
-        directory: Any = "tests",
-        arguments: Any = (),
-        junit: Any = None,
+        directory: object = "tests",
+        arguments: object = (),
+        junit: object = None,
         silence: float = 1200,
         duration: float = 3600,
-        **kwargs: Any,
+        **kwargs: object,
     ) -> None:
         if command is not None and not IRenderable.providedBy(command):
             if isinstance(command, (list, tuple)) and command:
                 command = list(check_words("RunTests", "command", command))
             elif not isinstance(command, str) or not command.strip():
-                config.error(f"RunTests: command={command!r} must be a list of texts, or a text for the shell")
+                config_error(f"RunTests: command={command!r} must be a list of texts, or a text for the shell")
         if framework not in FRAMEWORKS:
-            config.error(f"RunTests: framework={framework!r} must be one of {', '.join(FRAMEWORKS)}")
+            config_error(f"RunTests: framework={framework!r} must be one of {', '.join(FRAMEWORKS)}")
         check_relative("RunTests", "directory", directory)
         arguments = check_words("RunTests", "arguments", arguments)
         if junit is not None:
             check_relative("RunTests", "junit", junit)
             if command is None:
-                config.error("RunTests: junit goes with a command: pytest's own report is read anyway")
-        check_seconds("RunTests", "silence", silence)
-        check_seconds("RunTests", "duration", duration)
+                config_error("RunTests: junit goes with a command: pytest's own report is read anyway")
+        silence = check_positive("RunTests", "silence", silence)
+        duration = check_positive("RunTests", "duration", duration)
         for name in ("timeout", "maxTime"):
             if name in kwargs:
-                config.error(f"RunTests: use {'silence' if name == 'timeout' else 'duration'}= instead of {name}=")
-        super().__init__(**kwargs)
+                config_error(f"RunTests: use {'silence' if name == 'timeout' else 'duration'}= instead of {name}=")
+        # The program stops the tests itself, to report what they said; Buildbot's own limits are for when that fails.
+        super().__init__(**{"timeout": silence + GRACE, "maxTime": duration + GRACE} | kwargs)
         self.command_line = command
         self.framework = framework
         self.directory = directory
@@ -86,9 +88,6 @@ class RunTests(WorkerStep):
         self.junit = junit
         self.silence = silence
         self.duration = duration
-        # The program stops the tests itself, to report what they said; Buildbot's own limits are for when that fails.
-        self.timeout = silence + 120
-        self.maxTime = duration + 120
 
     async def perform(self) -> int:
         """Run the tests, store what failed, and judge."""

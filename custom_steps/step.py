@@ -9,11 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
-from buildbot import config
+from buildbot.config.errors import error as config_error
 from buildbot.interfaces import IRenderable
 from buildbot.process.buildstep import BuildStep, ShellMixin
 from buildbot.process.remotecommand import RemoteShellCommand
-from buildbot.process.results import CANCELLED, EXCEPTION, FAILURE, SUCCESS
+from buildbot.process.results import CANCELLED, EXCEPTION, FAILURE
 from twisted.internet import defer
 
 from autogate.contract import VALUE_UNIT, Cause, FailedTest, Finding
@@ -23,7 +23,15 @@ from .bundle import program
 CAUSE_PROPERTY = "autogate_cause"
 """The build property of a build that did not pass: a value of `autogate.contract.Cause`."""
 
-RESULTS = {Cause.CHANGE: FAILURE, Cause.INFRASTRUCTURE: EXCEPTION, Cause.SUPERSEDED: CANCELLED}
+ENDS = {
+    "change": (FAILURE, Cause.CHANGE),
+    # Buildbot puts a worker that ends a build with EXCEPTION into quarantine: right when the worker or what it reaches
+    # is in trouble, wrong when every worker would find the same mistake in the configuration.
+    "configuration": (FAILURE, Cause.INFRASTRUCTURE),
+    "infrastructure": (EXCEPTION, Cause.INFRASTRUCTURE),
+    "superseded": (CANCELLED, Cause.SUPERSEDED),
+}
+"""Result and cause of a build that a step ends early, by the reason that its program on the worker gives."""
 
 MAX_SUMMARY = 200
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -32,19 +40,19 @@ _submissions: WeakKeyDictionary[Any, defer.DeferredLock] = WeakKeyDictionary()
 
 
 class Stopped(Exception):  # noqa: N818 - the step's ordinary early end
-    """The step ends here, with this cause and this message."""
+    """The step ends here, for a reason (a key of `ENDS`) and with a message whose first line is the summary."""
 
-    def __init__(self, cause: Cause, message: str) -> None:
+    def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
-        self.cause = cause
+        self.reason = reason
         self.message = message
 
 
 class ReportingCommand(RemoteShellCommand):
     """A shell command that keeps the report of a program on the worker out of the log."""
 
-    def __init__(self, *args: Any, marker: str, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, *, marker: str, **kwargs: object) -> None:
+        super().__init__(**kwargs)  # type: ignore[no-untyped-call]  # Buildbot leaves it without types
         self.marker = marker
         self.chunks: list[str] = []
 
@@ -58,7 +66,7 @@ class ReportingCommand(RemoteShellCommand):
                 others.append(line)
         if not others:
             return defer.succeed(None)
-        return super().add_stderr_lines("".join(others), is_flushed)  # type: ignore[no-any-return]
+        return super().add_stderr_lines("".join(others), is_flushed)
 
     @property
     def report(self) -> dict[str, Any] | None:
@@ -69,7 +77,7 @@ class ReportingCommand(RemoteShellCommand):
         return report
 
 
-class WorkerStep(ShellMixin, BuildStep):  # type: ignore[misc]  # Buildbot's own two bases disagree on `renderables`
+class WorkerStep(ShellMixin, BuildStep):
     """A step that is one program on the worker.
 
     Args:
@@ -80,39 +88,36 @@ class WorkerStep(ShellMixin, BuildStep):  # type: ignore[misc]  # Buildbot's own
 
     program: ClassVar[str]
     needs: ClassVar[tuple[str, ...]] = ()
+    defaults: ClassVar[dict[str, object]] = {}
+    """What the step takes for arguments of Buildbot's that it is not given."""
 
-    haltOnFailure = True
-    flunkOnFailure = True
-    logEnviron = False
     renderables: Sequence[str] = ["worker_python"]
 
-    def __init__(self, *, worker_python: str = "python3", **kwargs: Any) -> None:
-        kwargs = self.setupShellMixin(kwargs, prohibitArgs=["command", "initialStdin", "decodeRC", "logfiles", "usePTY"])
+    def __init__(self, *, worker_python: object = "python3", **kwargs: object) -> None:
+        kwargs = {"haltOnFailure": True, "flunkOnFailure": True, "logEnviron": False} | self.defaults | kwargs
+        kwargs = self.setupShellMixin(
+            kwargs, prohibitArgs=["command", "initialStdin", "decodeRC", "logfiles", "usePTY"]
+        )
         super().__init__(**kwargs)
         self.worker_python = worker_python
         self._summary = ""
 
-    def getResultSummary(self) -> dict[str, str]:
+    def getResultSummary(self) -> dict[str, str]:  # noqa: N802 - Buildbot's name
         """Return the line that the step ended with."""
         if not self._summary:
             return {"step": f"{self.name} was interrupted" if self.results == CANCELLED else f"{self.name} failed"}
         assert self.build is not None  # noqa: S101 - a step that ran has one
         return {"step": self.build.properties.cleanupTextFromSecrets(self._summary)}
 
-    @defer.inlineCallbacks
-    def run(self) -> Any:
+    def run(self) -> defer.Deferred[int]:
         """Run the step; what stops it early becomes its summary, its result and the build's cause."""
-        try:
-            result: int = yield defer.ensureDeferred(self.perform())
-        except Stopped as stopped:
-            result = yield defer.ensureDeferred(self._stop(stopped))
-        return result
+        return defer.ensureDeferred(self._perform_or_stop())
 
     async def perform(self) -> int:
         """Do the step's work and return Buildbot's result; raise `Stopped` to end it early."""
         raise NotImplementedError
 
-    async def ask_worker(self, parameters: Mapping[str, Any], **overrides: Any) -> dict[str, Any]:
+    async def ask_worker(self, parameters: Mapping[str, object], **overrides: object) -> dict[str, Any]:
         """Run the step's program on the worker and return its report.
 
         Raises:
@@ -123,18 +128,29 @@ class WorkerStep(ShellMixin, BuildStep):  # type: ignore[misc]  # Buildbot's own
         command = await self._command(text, marker, overrides)
         await self.runCommand(command)
         if self.stopped or command.results() == CANCELLED:
-            raise Stopped(Cause.SUPERSEDED, f"{self.name} was interrupted")
+            raise Stopped("superseded", f"{self.name} was interrupted")
         report = command.report
         if report is None:
-            raise Stopped(*self._no_report(command.rc))
-        report = self._without_secrets(report)
-        if stop := report.get("stop"):
-            raise Stopped(Cause(stop["cause"]), stop["message"])
-        return report
+            raise Stopped("infrastructure", self._no_report(command.rc))
+        clean: dict[str, Any] = self._without_secrets(report)
+        if stop := clean.get("stop"):
+            raise Stopped(stop["reason"], stop["message"])
+        return clean
 
     def blame(self, cause: Cause) -> None:
         """Say why the build did not pass."""
-        self.setProperty(CAUSE_PROPERTY, cause.value, type(self).__name__)
+        self.note(CAUSE_PROPERTY, cause.value)
+
+    def note(self, name: str, value: str) -> None:
+        """Set a property of the build, with the step as its source."""
+        properties: Any = self.getProperties()
+        # The class itself is hidden behind one that Buildbot makes for each step.
+        properties.setProperty(name, value, type(self).__mro__[2].__name__, runtime=True)
+
+    def noted(self, name: str) -> Any:  # noqa: ANN401 - a property is any value
+        """Return a property of the build; None when it is not set."""
+        properties: Any = self.getProperties()
+        return properties.getProperty(name)
 
     def summarise(self, text: str) -> None:
         """Set the line that stands for the step."""
@@ -143,7 +159,7 @@ class WorkerStep(ShellMixin, BuildStep):  # type: ignore[misc]  # Buildbot's own
 
     def virtualenv(self) -> str:
         """Return the folder of the virtual environment that an earlier `Virtualenv` made, or an empty string."""
-        return str(self.getProperty("virtualenv") or "")
+        return str(self.noted("virtualenv") or "")
 
     def environment(self) -> dict[str, Any]:
         """Return the step's ``env`` with the virtual environment's programs before all others."""
@@ -163,10 +179,11 @@ class WorkerStep(ShellMixin, BuildStep):  # type: ignore[misc]  # Buildbot's own
         assert self.build is not None  # noqa: S101 - a step that runs has one
         builder = await self.build.getBuilderId()
         # Two builds that store the same new name at once would leave it twice, and Buildbot could not look it up again.
-        lock = _submissions.setdefault(self.master, defer.DeferredLock())
+        master: Any = self.master
+        lock = _submissions.setdefault(master, defer.DeferredLock())
         await lock.acquire()
         try:
-            await self.master.data.updates.addTestResults(builder, number, rows)
+            await master.data.updates.addTestResults(builder, number, rows)
         finally:
             lock.release()
 
@@ -191,26 +208,33 @@ class WorkerStep(ShellMixin, BuildStep):  # type: ignore[misc]  # Buildbot's own
         command.useLog(log, closeWhenFinished=False)
         return command
 
+    async def _perform_or_stop(self) -> int:
+        try:
+            return await self.perform()
+        except Stopped as stopped:
+            return await self._stop(stopped)
+
     async def _stop(self, stopped: Stopped) -> int:
+        result, cause = ENDS[stopped.reason]
         lines = stopped.message.strip().splitlines() or [""]
         self.summarise(lines[0])
-        self.blame(stopped.cause)
+        self.blame(cause)
         if not self.stopped:
             await self.addCompleteLog("problem", "\n".join(lines) + "\n")
-        return RESULTS[stopped.cause]
+        return result
 
-    def _no_report(self, code: int | None) -> tuple[Cause, str]:
+    def _no_report(self, code: int | None) -> str:
         if self.timed_out:
-            return Cause.INFRASTRUCTURE, (
+            return (
                 f"{self.name} took too long and was killed\nIt may take {self.timeout} s without a word and "
-                f"{self.maxTime} s in all: raise timeout or maxTime of {type(self).__name__}, or see what it waited for."
+                f"{self.maxTime} s in all (timeout and maxTime): raise them, or see in the log what it waited for."
             )
-        return Cause.INFRASTRUCTURE, (
-            f"{self.name} ended without a report (exit code {code})\nIts program was killed, or {self.worker_python!r} on "
-            "the worker is no Python 3.11 or later: the end of the log says which."
+        return (
+            f"{self.name} ended without a report (exit code {code})\nIts program was killed, or {self.worker_python!r} "
+            "on the worker is no Python 3.11 or later: the end of the log says which."
         )
 
-    def _without_secrets(self, value: Any) -> Any:
+    def _without_secrets(self, value: Any) -> Any:  # noqa: ANN401 - whatever JSON holds
         if isinstance(value, str):
             assert self.build is not None  # noqa: S101 - a step that runs has one
             return self.build.properties.cleanupTextFromSecrets(value)
@@ -226,9 +250,9 @@ def check_relative(step: str, argument: str, path: object) -> None:
     if IRenderable.providedBy(path):
         return
     if not isinstance(path, str) or not path or path.startswith(("-", "/")) or CONTROL.search(path):
-        config.error(f"{step}: {argument}={path!r} must be a path relative to the repository's root")
+        config_error(f"{step}: {argument}={path!r} must be a path relative to the repository's root")
     elif ".." in path.split("/"):
-        config.error(f"{step}: {argument}={path!r} leaves the repository")
+        config_error(f"{step}: {argument}={path!r} leaves the repository")
 
 
 def check_words(step: str, argument: str, values: object) -> tuple[Any, ...]:
@@ -236,17 +260,14 @@ def check_words(step: str, argument: str, values: object) -> tuple[Any, ...]:
     if not isinstance(values, (list, tuple)) or not all(
         IRenderable.providedBy(value) or (isinstance(value, str) and value) for value in values
     ):
-        config.error(f"{step}: {argument}={values!r} must be a list or tuple of texts")
+        config_error(f"{step}: {argument}={values!r} must be a list or tuple of texts")
         return ()
     return tuple(values)
 
 
-def check_seconds(step: str, argument: str, value: object) -> None:
-    """Refuse anything but a positive number."""
-    if IRenderable.providedBy(value):
-        return
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or value <= 0:
-        config.error(f"{step}: {argument}={value!r} must be a positive number")
-
-
-__all__ = ["CAUSE_PROPERTY", "RESULTS", "SUCCESS", "Stopped", "WorkerStep"]
+def check_positive(step: str, argument: str, value: object) -> float:
+    """Return a positive number, and refuse anything else."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value < float("inf"):
+        config_error(f"{step}: {argument}={value!r} must be a positive number")
+        return 1
+    return value

@@ -1,14 +1,14 @@
 """Make the virtual environment that a build's later steps run in."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from buildbot import config
+from buildbot.config.errors import error as config_error
 from buildbot.interfaces import IRenderable
 from buildbot.process.results import SUCCESS
 
 from .cache import check_cache, default_cache
-from .step import WorkerStep, check_relative, check_seconds, check_words
+from .step import WorkerStep, check_positive, check_relative, check_words
 
 
 class Virtualenv(WorkerStep):
@@ -16,9 +16,9 @@ class Virtualenv(WorkerStep):
 
     Environments are kept on the worker by the hash of the requirement files (and all they include), the packages, the
     Python, and uv's settings. One that was not completed is made anew; one that nobody used for a while is deleted.
-    An environment that a requirement file fills from a path or a URL cannot be known by a hash: it is made anew for each
-    build. A requirement that cannot be installed ends the build as FAILURE with the cause "change"; a registry that
-    does not answer, or a worker without uv, as EXCEPTION with the cause "infrastructure".
+    An environment that a requirement file fills from a path or a URL cannot be known by a hash: it is made anew for
+    each build. A requirement that cannot be installed ends the build as FAILURE with the cause "change"; a registry
+    that does not answer, or a worker without uv, as EXCEPTION with the cause "infrastructure".
 
     Sets the property ``virtualenv``, the environment's folder: `CommitHookPylint` and `RunTests` put its ``bin`` before
     the ``PATH``; a stock step gets the same with ``env={"PATH": [Interpolate("%(prop:virtualenv)s/bin"), "${PATH}"]}``.
@@ -35,19 +35,18 @@ class Virtualenv(WorkerStep):
     name = "virtualenv"
     program: ClassVar[str] = "custom_steps.on_worker.virtualenv"
     needs: ClassVar[tuple[str, ...]] = ("custom_steps.parsing.uv_output", "custom_steps.parsing.requirements")
-    timeout = None
-    maxTime = 1800
+    defaults: ClassVar[dict[str, object]] = {"timeout": None, "maxTime": 1800}
     renderables: Sequence[str] = ["requirements", "packages", "python", "cache"]
 
     def __init__(
         self,
-        requirements: Any = ("requirements.txt",),
+        requirements: object = ("requirements.txt",),
         *,
-        packages: Any = (),
-        python: Any = None,
+        packages: object = (),
+        python: object = None,
         max_age_days: float = 14,
-        cache: Any = None,
-        **kwargs: Any,
+        cache: object = None,
+        **kwargs: object,
     ) -> None:
         requirements = check_words("Virtualenv", "requirements", requirements)
         for path in requirements:
@@ -55,13 +54,12 @@ class Virtualenv(WorkerStep):
         packages = check_words("Virtualenv", "packages", packages)
         for package in packages:
             if isinstance(package, str) and package.startswith("-"):
-                config.error(f"Virtualenv: packages={package!r} is an option: options belong into a requirement file")
-        if python is not None and not IRenderable.providedBy(python):
-            if not isinstance(python, str) or not python or python.startswith("-"):
-                config.error(f"Virtualenv: python={python!r} must be a version such as '3.13', or a path")
-        check_seconds("Virtualenv", "max_age_days", max_age_days)
-        if isinstance(max_age_days, (int, float)) and 0 < max_age_days < 1:
-            config.error("Virtualenv: max_age_days must be at least 1, or an environment could go while it is used")
+                config_error(f"Virtualenv: packages={package!r} is an option: options belong into a requirement file")
+        renderable = python is None or IRenderable.providedBy(python)
+        if not renderable and (not isinstance(python, str) or not python or python.startswith("-")):
+            config_error(f"Virtualenv: python={python!r} must be a version such as '3.13', or a path")
+        if check_positive("Virtualenv", "max_age_days", max_age_days) < 1:
+            config_error("Virtualenv: max_age_days must be at least 1, or an environment could go while it is used")
         check_cache("Virtualenv", cache)
         super().__init__(**kwargs)
         self.requirements = requirements
@@ -81,6 +79,6 @@ class Virtualenv(WorkerStep):
                 "cache": self.cache or default_cache(self),
             }
         )
-        self.setProperty("virtualenv", report["path"], type(self).__name__)
+        self.note("virtualenv", report["path"])
         self.summarise(f"{'made' if report['made'] else 'reused'} a virtual environment with Python {report['python']}")
         return SUCCESS

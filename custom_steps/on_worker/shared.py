@@ -15,9 +15,9 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
-Cause = Literal["change", "infrastructure", "superseded"]
+Reason = Literal["change", "configuration", "infrastructure", "superseded"]
 Report = dict[str, Any]
 
 CHUNK = 3000
@@ -30,13 +30,13 @@ class Stop(Exception):  # noqa: N818 - no error of the program's: it is how a pr
     """The step ends here, for a reason that people can act on.
 
     Attributes:
-        cause: Who is to blame, in the words of ``autogate.contract.Cause``.
+        reason: Who is to act: the change's author, whoever configures the gate, whoever runs it, or nobody.
         message: The first line is the step's summary; what follows says what to do.
     """
 
-    def __init__(self, cause: Cause, message: str) -> None:
+    def __init__(self, reason: Reason, message: str) -> None:
         super().__init__(message)
-        self.cause = cause
+        self.reason = reason
         self.message = message
 
 
@@ -80,9 +80,11 @@ def run(
         return Done(code, _text(out), _text(err))
 
 
-def run_aloud(args: Sequence[str], *, cwd: Path, env: Mapping[str, str], hold: Sequence[int] = ()) -> Done:
+def run_aloud(
+    args: Sequence[str], *, cwd: Path, env: Mapping[str, str], hold: Sequence[int] = (), title: str = ""
+) -> Done:
     """Run a program that leaves no daemons, show both its streams as it goes, and keep the end of them."""
-    say(f"$ {' '.join(args)}")
+    say(f"$ {title or ' '.join(args)}")
     tail: collections.deque[bytes] = collections.deque()
     kept = 0
     with subprocess.Popen(  # noqa: S603 - as in `run`
@@ -180,12 +182,12 @@ def serve(main: Callable[[Report], Report], parameters: Report, marker: str) -> 
     try:
         report = main(parameters)
     except Stop as stop:
-        report = {"stop": {"cause": stop.cause, "message": stop.message}}
+        report = {"stop": {"reason": stop.reason, "message": stop.message}}
     except OSError as error:
         if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO}:
             raise
         message = f"the worker's disk: {error}\nFree some space, or give the worker's user the right to write there."
-        report = {"stop": {"cause": "infrastructure", "message": message}}
+        report = {"stop": {"reason": "infrastructure", "message": message}}
     text = base64.b64encode(zlib.compress(json.dumps(report).encode("ascii"))).decode("ascii")
     sys.stdout.flush()
     for start in range(0, len(text), CHUNK):
@@ -206,10 +208,9 @@ GIT_LOCATIONS = {
 """Variables that would point git at another repository than the build's."""
 
 
-def _text(file: Any) -> str:
+def _text(file: IO[bytes]) -> str:
     file.seek(0)
-    content: bytes = file.read()
-    return content.decode("utf-8", "surrogateescape")
+    return file.read().decode("utf-8", "surrogateescape")
 
 
 def _still_there(path: Path, descriptor: int) -> bool:

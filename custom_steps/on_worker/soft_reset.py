@@ -8,7 +8,9 @@ from custom_steps.on_worker.shared import Done, Report, Stop, run, say
 MERGE = 2
 """Parents that make a commit a merge."""
 
-NO_MERGE = "Push to the candidate branch what `git merge --no-ff` makes: the gate tests merges, and lints what they bring in."
+NO_MERGE = (
+    "Push to the candidate branch what `git merge --no-ff` makes: the gate tests merges, and lints what they bring in."
+)
 
 
 def main(parameters: Report) -> Report:
@@ -21,7 +23,7 @@ def main(parameters: Report) -> Report:
     head = _git("rev-parse", "--verify", "--quiet", "HEAD^{commit}")
     if head.code != 0:
         raise Stop(
-            "infrastructure",
+            "configuration",
             "there is no commit to reset from\nThe working directory is no git repository, or an empty one: run "
             f"CheckoutExact (or steps.Git) before SoftReset.\n{head.err}",
         )
@@ -33,7 +35,7 @@ def main(parameters: Report) -> Report:
         raise Stop("change", f"{sha[:12]} is no merge\n{NO_MERGE}")
     if _git("cat-file", "-e", parents[0]).code != 0:
         raise Stop(
-            "infrastructure",
+            "configuration",
             f"the parent of {sha[:12]} is missing: the clone is shallow\nCheck out with CheckoutExact, or with "
             "steps.Git(shallow=False): the reset needs the history.",
         )
@@ -50,10 +52,10 @@ def main(parameters: Report) -> Report:
 
 
 def _batch_base(sha: str, named: str, trailer_name: str) -> str:
-    """Return the base that the trailer names, when it is an ancestor along the first parents and all above it merges."""
+    """Return the base that the trailer names, when it is a first-parent ancestor and all above it are merges."""
     advice = (
-        f"{trailer_name} must name, in full, the commit that the batch's first merge was made onto; leave the trailer out "
-        "of a plain merge."
+        f"{trailer_name} must name, in full, the commit that the batch's first merge was made onto; leave the trailer "
+        "out of a plain merge."
     )
     if not is_sha(named):
         raise Stop("change", f"{trailer_name} of {sha[:12]} is no full commit id: {named[:80]!r}\n{advice}")
@@ -61,10 +63,14 @@ def _batch_base(sha: str, named: str, trailer_name: str) -> str:
         raise Stop("change", f"{trailer_name} names {named[:12]}, which is not in the history of {sha[:12]}\n{advice}")
     chain = [
         line.split()
-        for line in _git("rev-list", "--first-parent", "--parents", "--end-of-options", sha, f"^{named}").out.splitlines()
+        for line in _git(
+            "rev-list", "--first-parent", "--parents", "--end-of-options", sha, f"^{named}"
+        ).out.splitlines()
     ]
     if not chain or len(chain[-1]) <= 1 or chain[-1][1] != named:
-        raise Stop("change", f"{trailer_name} names {named[:12]}, which is no first-parent ancestor of {sha[:12]}\n{advice}")
+        raise Stop(
+            "change", f"{trailer_name} names {named[:12]}, which is no first-parent ancestor of {sha[:12]}\n{advice}"
+        )
     for commit, *parents in chain:
         if len(parents) < MERGE:
             raise Stop("change", f"{commit[:12]}, between {named[:12]} and {sha[:12]}, is no merge\n{NO_MERGE}")

@@ -6,6 +6,7 @@ from custom_steps.parsing.summary import MAX_EXCERPT, MAX_KEPT, Summary
 
 MAX_BYTES = 64 * 1024 * 1024
 MAX_DEPTH = 100
+MAX_LINE_DIGITS = 7
 
 _BAD = ("failure", "error")
 
@@ -44,6 +45,7 @@ class _Reader:
     def __init__(self) -> None:
         self.summary = Summary(total=0)
         self._path: list[str] = []
+        self._first_line = 1
         self._case: dict[str, str] | None = None
         self._bad: list[str] = []
         self._skipped = False
@@ -57,7 +59,10 @@ class _Reader:
         self._path.append(tag)
         if len(self._path) > MAX_DEPTH:
             raise JUnitError(f"is nested more than {MAX_DEPTH} deep")
-        if tag == "testcase":
+        if tag == "testsuite":
+            # pytest counts lines from 0.
+            self._first_line = 0 if attributes.get("name") == "pytest" else 1
+        elif tag == "testcase":
             self._case, self._bad, self._skipped = attributes, [], False
         elif self._case is not None and tag in _BAD:
             message = attributes.get("message") or attributes.get("type") or ""
@@ -98,10 +103,16 @@ class _Reader:
             {
                 "name": f"{owner}.{name}" if owner and name else owner or name or "unnamed",
                 "path": case.get("file", ""),
-                "line": _line(case.get("line", "")),
+                "line": self._line(case.get("line", "")),
                 "excerpt": "\n".join(self._bad).strip()[-MAX_EXCERPT:],
             }
         )
+
+    def _line(self, text: str) -> int:
+        """Return a line number from 1; 0 when unknown."""
+        if not (text.isascii() and text.isdigit() and len(text) <= MAX_LINE_DIGITS):
+            return 0
+        return int(text) + 1 - self._first_line
 
 
 def _refuse_doctype(*_: object) -> None:
@@ -110,8 +121,3 @@ def _refuse_doctype(*_: object) -> None:
 
 def _local(tag: str) -> str:
     return tag.rpartition(":")[2]
-
-
-def _line(text: str) -> int:
-    """Return a line number from 1; 0 when unknown. (pytest counts from 0.)"""
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 8 else 0  # noqa: PLR2004 - a sane file

@@ -16,8 +16,8 @@ def findings(messages: Iterable[Mapping[str, Any]]) -> list[Finding]:
     """Return a finding for each message, in the same order.
 
     Args:
-        messages: Objects with the keys ``path``, ``line``, ``column``, ``symbol``, ``type``, ``message``; what is missing
-            or of another type is taken for unknown, so that no message is lost.
+        messages: Objects with the keys ``path``, ``line``, ``column``, ``symbol``, ``type``, ``message``; what is
+            missing or of another type is taken for unknown, so that no message is lost.
     """
     return [
         Finding(

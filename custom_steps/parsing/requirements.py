@@ -54,9 +54,9 @@ def _is_unknowable(line: str) -> bool:
         return True
     if line.startswith("-"):
         return False
-    requirement = line.split(";")[0].strip()
-    _, at, place = requirement.partition("@")
-    if at and not re.match(r"[A-Za-z0-9._-]+(?:\[[^\]]*\])?\s*$", requirement.split("@")[0]):
+    requirement = line.split(";", maxsplit=1)[0].strip()
+    name, at, place = requirement.partition("@")
+    if at and not re.fullmatch(r"[A-Za-z0-9._-]+(?:\[[^\]]*\])?\s*", name):
         at, place = "", ""
     place = place.strip() if at else requirement
     if not at and not (_ADDRESS.match(place) or re.search(r"[/\\]", place) or place.startswith(".")):

@@ -5,7 +5,6 @@ from typing import Any
 
 from custom_steps.parsing.summary import MAX_EXCERPT, MAX_KEPT, Summary
 
-
 _DOUBLE = "=" * 70
 _SINGLE = "-" * 70
 _TITLE = re.compile(r"(?:ERROR|FAIL|UNEXPECTED SUCCESS): (?P<test>.+)")
