@@ -398,14 +398,18 @@ class Outbox(DBConnectorComponent):
                     requests.c.builderid.in_(builder_ids),
                 )
                 .group_by(requests.c.builderid)
-            ).tuples()
+            )
+            .tuples()
+            .all()
         )
         open_requests = dict(
             connection.execute(
                 sa.select(requests.c.builderid, sa.func.min(requests.c.id))
                 .where(requests.c.complete == 0, requests.c.builderid.in_(builder_ids))
                 .group_by(requests.c.builderid)
-            ).tuples()
+            )
+            .tuples()
+            .all()
         )
         return {
             builder: Floors(
