@@ -81,12 +81,12 @@ def listen(
         if left is not None and left <= 0:
             done.set()
 
-    with Receiver(host, port, path, shared, show, refused, answered) as receiver:
+    # the signals first: who reads the line below may send one at once
+    with _until_signalled(done), Receiver(host, port, path, shared, show, refused, answered) as receiver:
         console.say(f"Listening on {receiver.url}; Ctrl-C ends it.")
         serving = threading.Thread(target=receiver.serve_forever, daemon=True)
         serving.start()
-        with _until_signalled(done):
-            done.wait()
+        done.wait()
         receiver.shutdown()
         serving.join()
 

@@ -198,6 +198,7 @@ class _Handler(BaseHTTPRequestHandler):
     server_version = "autogate-listen"
     sys_version = ""
     timeout = _PATIENCE_SECONDS
+    disable_nagle_algorithm = True  # an answer is two small packets, and the second would wait for 40 ms
     server: Receiver
 
     def do_POST(self) -> None:

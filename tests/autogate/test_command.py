@@ -160,7 +160,7 @@ def test_a_reader_that_went_away_is_no_error(installation: Installation) -> None
     assert (done.stdout, done.stderr) == ("{", "")
 
 
-def test_the_command_starts_without_buildbot_and_without_an_http_client() -> None:
+def test_the_command_starts_without_buildbot() -> None:
     """Workers run `autogate ssh-config` in the middle of a fetch."""
     program = "import sys, autogate.cli; print(*sorted({m.partition('.')[0] for m in sys.modules}))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
