@@ -7,11 +7,12 @@ from autogate.places import Places
 from buildbot_worker.bot import Worker
 from twisted.application import service
 
+from worker import presence
 from worker.credentials import take_password
 
 host, _, port = os.environ.get("AUTOGATE_MASTER", "127.0.0.1:9989").rpartition(":")
 application = service.Application("worker")
-Worker(
+worker = Worker(
     host,
     int(port),
     os.environ["AUTOGATE_WORKER"],
@@ -20,4 +21,6 @@ Worker(
     keepalive=30,
     maxdelay=10,
     allow_shutdown="signal",
-).setServiceParent(application)
+)
+presence.show(worker.bf, Path.cwd() / presence.FILE)
+worker.setServiceParent(application)

@@ -84,7 +84,9 @@ class Stack:
         """Remove containers, volumes, networks and images, whatever state they are in."""
         # not by a clean shutdown, which would wait for builds that a failed test left behind
         self._compose("kill", timeout=120)
-        self._compose("--profile", "*", "down", "--volumes", "--remove-orphans", "--rmi", "all", timeout=300)
+        self._compose("--profile", "*", "down", "--volumes", "--remove-orphans", timeout=300)
+        images = [f"autogate-{image}:{self.name}" for image in ("master", "worker", "test-git")]
+        subprocess.run(["docker", "image", "rm", *images], capture_output=True, check=False)
 
     # -- docker --------------------------------------------------------------------------------------------------------
 
