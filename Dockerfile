@@ -21,7 +21,6 @@ ENV AUTOGATE_CONFIG=/etc/autogate \
     PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1
 WORKDIR /var/lib/autogate
-VOLUME /var/lib/autogate
 
 FROM base AS build
 # hadolint ignore=DL3008
