@@ -84,6 +84,8 @@ class AutogateReporter(BuildbotService):
     async def reconfigServiceWithSibling(self, sibling: Value) -> None:  # noqa: N802  (Buildbot's name)
         """Take over a sibling's configuration; also when nothing changed, try at once all that waits."""
         await super().reconfigServiceWithSibling(sibling)
+        # Buildbot goes on comparing with the first configuration, and would take a return to it for no change
+        self._config_kwargs = sibling._config_kwargs  # noqa: SLF001
         if self._dispatcher:
             self._dispatcher.hurry()
 

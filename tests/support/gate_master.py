@@ -91,7 +91,7 @@ class Give(BuildStep):
     warnOnWarnings = True  # noqa: N815
 
     async def run(self) -> int:  # type: ignore[override]
-        said: Any = self.build.getProperties().asDict()  # type: ignore[no-untyped-call, union-attr]
+        said: Any = self.build.getProperties().asDict()  # type: ignore[union-attr]
         say: Any = self.setProperty
         wishes = {name: value for name, (value, _) in said.items()}
         if held := wishes.get("hold"):
