@@ -20,6 +20,9 @@ REVISIONS = "refs/autogate/revisions"
 BRANCH = "refs/autogate/branch"
 KEPT_REVISIONS = 200
 SHA256_DIGITS = 64
+GITLINK = "160000 "
+"""The mode of a submodule in the index."""
+
 MANY_PACKS = 30
 MANY_LOOSE = 30
 """Files in one of the 256 folders of loose objects."""
@@ -77,7 +80,7 @@ def main(parameters: Report) -> Report:
     wanted = Wanted(parameters["url"], parameters["revision"], parameters["branch"])
     if wanted.revision and not is_sha(wanted.revision):
         raise Stop(
-            "infrastructure",
+            "configuration",
             f"{wanted.revision[:80]!r} is no full commit id\nStart the build with the commit's full id.",
         )
     if not wanted.revision:
@@ -265,6 +268,7 @@ def _check_out(tree: Path, mirror: Path, wanted: Wanted) -> None:
                 said = done.err.strip() or f"git {args[0]} ended with {done.code}"
                 break
         else:
+            _empty_submodules(tree)
             fresh = saved.with_name(saved.name + ".new")
             shutil.copy2(tree / ".git" / "index", fresh)
             fresh.replace(saved)
@@ -290,6 +294,17 @@ def _make_git_folder(folder: Path, mirror: Path, wanted: Wanted, tags: str) -> N
     )
     (folder / "packed-refs").write_text(tags, errors="surrogateescape")
     (folder / "HEAD").write_text(f"{wanted.revision}\n")
+
+
+def _empty_submodules(tree: Path) -> None:
+    """Empty the folders of submodules: git never touches them, and their own repositories went with ``.git``."""
+    if not (tree / ".gitmodules").is_file():
+        return
+    for entry in run(["git", "ls-files", "--stage", "-z"], cwd=tree).out.split("\0"):
+        info, _, path = entry.partition("\t")
+        if info.startswith(GITLINK):
+            remove(tree / path)
+            (tree / path).mkdir(parents=True)
 
 
 def _submodules() -> None:

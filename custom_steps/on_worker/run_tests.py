@@ -185,7 +185,12 @@ def _run(command: Sequence[str], silence: float, duration: float) -> Ran:
     say(f"$ {shlex.join(command)}")
     try:
         process = subprocess.Popen(  # noqa: S603 - the operator's own command
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            # Without it, what a Python prints by itself would come after all that its test runner says.
+            env={"PYTHONUNBUFFERED": "1"} | os.environ,
         )
     except (FileNotFoundError, PermissionError) as error:
         if "/" in command[0]:

@@ -7,7 +7,8 @@ from custom_steps.parsing.summary import MAX_EXCERPT, MAX_KEPT, Summary
 
 _DOUBLE = "=" * 70
 _SINGLE = "-" * 70
-_TITLE = re.compile(r"(?:ERROR|FAIL|UNEXPECTED SUCCESS): (?P<test>.+)")
+_TITLE = re.compile(r"(?:ERROR|FAIL): (?P<test>.+)")
+_SURPRISE = re.compile(r"UNEXPECTED SUCCESS: (?P<test>.+)")
 _METHOD = re.compile(r"(?P<method>[^\s()]+) \((?P<owner>[^()]*)\)(?P<rest>.*)", re.DOTALL)
 _RAN = re.compile(r"Ran (?P<count>\d{1,9}) tests? in [\d.]+s")
 _COUNT = re.compile(r"(?P<what>[a-z ]+)=(?P<count>\d{1,9})")
@@ -25,30 +26,41 @@ def parse(text: str, root: str = "") -> Summary:
     summary = Summary()
     index = 0
     while index < len(lines):
-        title = _TITLE.fullmatch(lines[index]) if index and lines[index - 1] == _DOUBLE else None
-        if title is None:
-            if found := _RAN.fullmatch(lines[index]):
-                summary.total = int(found["count"])
-                summary.skipped = _skipped(lines[index + 1 : index + 4])
-            index += 1
+        before = lines[index - 1] if index else ""
+        if before == _SINGLE and (ran := _RAN.fullmatch(lines[index])):
+            summary.total = int(ran["count"])
+            summary.skipped = _skipped(lines[index + 1 : index + 4])
+        elif before == _DOUBLE and (title := _TITLE.fullmatch(lines[index])):
+            index, body = _block(lines, index + 1)
+            _add(summary, _failure(title["test"], body, root))
             continue
-        start = index + 1
-        # A docstring's first line may stand between the title and the rule.
-        while start < len(lines) and start <= index + 2 and lines[start] != _SINGLE:
-            start += 1
-        end = start + 1
-        while end < len(lines) and not _is_end(lines, end):
-            end += 1
-        summary.failed_total += 1
-        if len(summary.failed) < MAX_KEPT:
-            summary.failed.append(_failure(title["test"], lines[start + 1 : end], root))
-        index = end
+        elif (before == _DOUBLE or _SURPRISE.fullmatch(before)) and (title := _SURPRISE.fullmatch(lines[index])):
+            _add(summary, _failure(title["test"], ["It was expected to fail, and passed."], root))
+        index += 1
     return summary
+
+
+def _add(summary: Summary, failure: dict[str, Any]) -> None:
+    summary.failed_total += 1
+    if len(summary.failed) < MAX_KEPT:
+        summary.failed.append(failure)
+
+
+def _block(lines: list[str], index: int) -> tuple[int, list[str]]:
+    """Return where a failure's block ends, and what stands in it below the rule."""
+    # A docstring's first line may stand between the title and the rule.
+    start = next((at for at in range(index, min(index + 3, len(lines))) if lines[at] == _SINGLE), index)
+    end = start + 1
+    while end < len(lines) and not _is_end(lines, end):
+        end += 1
+    return end, lines[start + 1 : end]
 
 
 def _is_end(lines: list[str], index: int) -> bool:
     if lines[index] == _DOUBLE:
-        return index + 1 < len(lines) and _TITLE.fullmatch(lines[index + 1]) is not None
+        return index + 1 < len(lines) and bool(
+            _TITLE.fullmatch(lines[index + 1]) or _SURPRISE.fullmatch(lines[index + 1])
+        )
     return lines[index] == _SINGLE and index + 1 < len(lines) and _RAN.fullmatch(lines[index + 1]) is not None
 
 

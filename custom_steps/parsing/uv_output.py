@@ -4,7 +4,7 @@ import re
 from typing import Literal
 
 _WORLD = re.compile(
-    r"failed after \d+ retr|error sending request|client error \(|dns error|connection (?:refused|reset|closed)"
+    r"failed after \d+ retr|error sending request|client error \(Connect|dns error|connection (?:refused|reset|closed)"
     r"|operation timed out|timed out|network (?:was disabled|is unreachable)|tls handshake|certificate"
     r"|HTTP status server error|HTTP status client error \((?:401|403|407|408|429)|unauthorized|forbidden"
     r"|No space left on device|os error (?:13|28|30|122)\)|Permission denied|Read-only file system",
