@@ -51,7 +51,8 @@ def verdict(losses: Collection[Loss], limit: int = MAX_BUILDS) -> str | None:
     if total < limit:
         return None
     if len(counted) == 1:
-        return f"{next(iter(counted))} lost {total} times"
+        only = next(iter(counted))
+        return f"a step asked for a retry {total} times" if only is Loss.STEP else f"{only} lost {total} times"
     return f"lost {total} times: " + ", ".join(f"{loss} {counted[loss]}" for loss in Loss if loss in counted)
 
 

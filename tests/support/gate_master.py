@@ -169,8 +169,18 @@ class Conversation(LineOnlyReceiver):
         """Cancel a request, built or not."""
         self._master.data.control("cancel", {"reason": "test"}, ("buildrequests", request))
 
-    async def do_cancel_as_it_begins(self, request: int) -> None:
-        """Cancel a request after it was claimed and before its build knows of it."""
+    async def do_pause(self) -> None:
+        """Let no further build begin."""
+        self._master.botmaster.brd.stock = self._master.botmaster.brd.maybeStartBuildsOn
+        self._master.botmaster.brd.maybeStartBuildsOn = lambda names: None
+
+    async def do_unpause(self) -> None:
+        """Let builds begin again."""
+        self._master.botmaster.brd.maybeStartBuildsOn = self._master.botmaster.brd.stock
+        self._master.botmaster.maybeStartBuildsForAllBuilders()
+
+    async def do_cancel_as_it_begins(self) -> None:
+        """Cancel the next request after it was claimed and before its build knows of it."""
         builds = self._master.db.builds
         stock = builds.addBuild
 
@@ -208,6 +218,9 @@ def configuration(folder: str, www: int, pb: int) -> dict[str, Any]:
         reporter["pace"] = Pace(*reporter["pace"])
     workers: list[Any] = [LocalWorker("here", max_builds=4)] if told["local"] else []
     workers += [Worker(name, "pass", keepalive_interval=5) for name in told["workers"]]
+    for worker in workers:
+        # Buildbot rests a worker for ten seconds after an exception
+        worker.quarantine_timeout = worker.quarantine_initial_timeout = worker.quarantine_max_timeout = 0.05
     return {
         "buildbotURL": f"http://127.0.0.1:{www}/",
         "buildbotNetUsageData": None,

@@ -1,5 +1,7 @@
 """A real HTTP server that receives reports, and can be made to fail in every way a bot can."""
 
+import contextlib
+import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -57,6 +59,7 @@ class Receiver:
         self.reply: Callable[[Delivery], Reply] = lambda _: Reply()
         self.received: list[Delivery] = []
         self.accepted: list[Delivery] = []
+        self.connections: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._let_go = threading.Event()
         self._server: ThreadingHTTPServer | None = None
@@ -78,12 +81,16 @@ class Receiver:
         return self
 
     def stop(self) -> None:
-        """Let go of what hangs, and close the port."""
+        """Let go of what hangs, close the port and every connection."""
         self._let_go.set()
         if self._server:
             self._server.shutdown()
             self._server.server_close()
             self._server = None
+        with self._lock:
+            for connection in set(self.connections):
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
 
     def __enter__(self) -> Self:
         return self.start()
@@ -124,6 +131,15 @@ class _Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     owner: Receiver
     protocol_version = "HTTP/1.1"
+
+    def setup(self) -> None:
+        super().setup()
+        self.owner.connections.add(self.connection)
+
+    def finish(self) -> None:
+        self.owner.connections.discard(self.connection)
+        with contextlib.suppress(OSError):
+            super().finish()
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))

@@ -2,10 +2,10 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
+from master.reporting.reporter import AutogateReporter
 from tests.support.gate import BUILDERS, SECRET, Gate, finished, told
 from tests.support.receiver import Delivery, Receiver, Reply
 from tests.support.waiting import wait_for
@@ -151,9 +151,7 @@ def test_what_waits_outlives_a_restart(gate: Gate, receiver: Receiver) -> None:
     wait_for(lambda: arrived(gate, receiver), "all reports")
 
 
-def test_a_reconfiguration_that_fails_does_not_log_the_secret(tmp_path: Path) -> None:
-    from master.reporting.reporter import AutogateReporter
-
+def test_a_reconfiguration_that_fails_does_not_log_the_secret() -> None:
     reporter = AutogateReporter(url="http://127.0.0.1/", secret=SECRET, builders={})
     assert SECRET not in repr(reporter.getConfigDict())
     assert SECRET not in repr(reporter)
