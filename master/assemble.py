@@ -124,7 +124,8 @@ def _services(settings: Settings, surroundings: Surroundings) -> list[object]:
 
 def _title(title: str, problems: tuple[Problem, ...]) -> str:
     left_out = len({problem.file for problem in problems})
-    return f"{title}: {left_out} of its repositories left out, see About" if left_out else title
+    # Buildbot has room for 18 characters; the page About says the rest
+    return f"{title}: {left_out} fault{'s' if left_out > 1 else ''}" if left_out else title
 
 
 def _versions(revision: str, problems: tuple[Problem, ...]) -> list[tuple[str, str]]:

@@ -196,10 +196,13 @@ class LocalInstallation:
         Raises:
             StartError: it did not.
         """
-        before = self.master.said().count("configuration update ")
+        before = self._reconfigurations()
         self.master.signal(signal.SIGHUP)
-        # one line says that it starts, another how it ended
-        wait_until(lambda: self.master.said().count("configuration update ") >= before + 2, self.master)
+        wait_until(lambda: self._reconfigurations() > before, self.master)
+
+    def _reconfigurations(self) -> int:
+        said = self.master.said()
+        return sum(said.count(f"configuration update {end}") for end in ("complete", "partially applied", "aborted"))
 
     def poke(self, repository: str) -> None:
         """Make the repository's poller look at once.

@@ -139,7 +139,7 @@ def test_a_broken_repository_is_named_and_left_out_and_the_others_go_on(places: 
     add(places, "fine", 'url = "h:fine"\n')
     config = assembled(places)
     assert [builder.name for builder in config["builders"]] == ["fine-lint", "fine-test"]
-    assert "1 of its repositories left out" in config["title"]
+    assert config["title"] == "Autogate: 1 fault"
     left_out = dict(config["www"]["versions"])["Left out: broken.toml"]
     assert "broken.toml" in left_out
     assert says in left_out
