@@ -75,7 +75,7 @@ class ChangeLog:
     async def announce(self, change: int) -> None:
         """Tell the schedulers of a stored change, as Buildbot's ``addChange`` does."""
         stored = await self.master.data.get(("changes", change))
-        self.master.data.rtypes.change.produceEvent(stored, "new")
+        self.master.data.rtypes.change.produceEvent(stored, "new")  # type: ignore[attr-defined]  # set by name
 
     async def _do(self, select: Callable[[sa.Connection], T]) -> T:
         pool = self.master.db.pool

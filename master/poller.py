@@ -70,8 +70,8 @@ class AutogatePoller(GitPoller):
 
     A poll that finds nothing moved is one ``git ls-remote``. Otherwise the moved branches are fetched into a bare
     mirror, and each gives one change for the tip as fetched, by however many commits and in whatever direction it
-    moved. Nothing is lost or doubled by a stop, a reconfiguration or a kill at any point; a change that no scheduler heard of
-    (the master died in between) is announced again.
+    moved. Nothing is lost or doubled by a stop, a reconfiguration or a kill at any point; a change that no scheduler
+    heard of (the master died in between) is announced again.
 
     The first poll records the targets without a change; candidates that exist then give one. A candidate branch that is
     reset to a target's tip gives none.
