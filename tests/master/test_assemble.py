@@ -63,7 +63,9 @@ def add(places: Places, name: str, text: str) -> None:
 def assembled(places: Places) -> dict[str, Any]:
     """Return the dictionary after Buildbot itself has accepted it."""
     config = configure(places)
-    MasterConfig.loadFromDict(dict(config), "master.cfg")
+    # the janitor's configurator adds to the lists that it is given
+    copy = {key: list(value) if isinstance(value, list) else value for key, value in config.items()}
+    MasterConfig.loadFromDict(copy, "master.cfg")
     return config
 
 
@@ -171,7 +173,7 @@ def test_the_databases_password_is_in_a_private_file_and_in_no_url(places: Place
     (places.secrets / "db_password").write_text("p:w\\d\n")
     config = assembled(places)
     passfile = places.state / "pgpass"
-    assert config["db"]["db_url"] == f"postgresql://autogate@db/autogate?passfile={passfile}"
+    assert config["db"]["db_url"] == f"postgresql+psycopg2://autogate@db/autogate?passfile={passfile}"
     assert passfile.read_text() == "*:*:*:*:p\\:w\\\\d\n"
     assert passfile.stat().st_mode & 0o777 == 0o600
 
