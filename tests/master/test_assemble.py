@@ -116,7 +116,7 @@ def test_the_url_goes_through_the_alias_with_the_repositorys_own_key(places: Pla
     (places.secrets / "keys" / "till").write_text("a private key")
     add(places, "till", 'url = "ssh://git@git.example.com:2222/acme/till.git"\n')
     config = assembled(places)
-    assert config["change_source"][0].repourl == "ssh://autogate-till/acme/till.git"
+    assert builder(config, "till-test").factory.steps[0].buildStep().url == "ssh://autogate-till/acme/till.git"
     copy = places.state / "ssh" / "keys" / "till"
     assert copy.read_text() == "a private key"
     assert copy.stat().st_mode & 0o777 == 0o600
