@@ -43,6 +43,10 @@ $(READY): requirements/dev.txt pyproject.toml
 	@$(BIN)/python -m pip --quiet --disable-pip-version-check install --require-hashes -r $(VENV)/uv.txt
 	@$(BIN)/uv --quiet pip sync --python $(BIN)/python --require-hashes requirements/dev.txt
 	@$(BIN)/uv --quiet pip install --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@# Buildbot loads every plugin that is installed, and the badges do not load without this library of the system
+	@$(BIN)/python -c 'import cairocffi' 2>/dev/null || { \
+	  echo "make: no badges, since libcairo is not here. With it (Debian: apt install libcairo2): make clean venv" >&2; \
+	  $(BIN)/uv --quiet pip uninstall --python $(BIN)/python buildbot-badges; }
 	@touch $(READY)
 
 demo: $(READY) ## Show the gate at work on this machine, without Docker; KEEP=1 leaves the web UI running
