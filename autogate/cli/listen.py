@@ -60,16 +60,17 @@ def listen(
 
     done = threading.Event()
     left = count
+    reader_went_away = False
 
     def show(received: Received) -> None:
-        nonlocal left
+        nonlocal left, reader_went_away
         try:
             if json_lines:
                 typer.echo(as_json(received))
             else:
                 console.out().print(reportview.render(received), soft_wrap=True)
         except BrokenPipeError:
-            done.set()
+            reader_went_away = True
             raise
         if left is not None and not received.repeated:
             left -= 1
@@ -78,7 +79,8 @@ def listen(
         console.warn(f"refused with {status.value}: {reason}")
 
     def answered() -> None:
-        if left is not None and left <= 0:
+        # not before: ending cuts off answers that are still to be sent
+        if reader_went_away or (left is not None and left <= 0):
             done.set()
 
     # the signals first: who reads the line below may send one at once

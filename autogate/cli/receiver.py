@@ -128,7 +128,7 @@ class Receiver(ThreadingHTTPServer):
         secret: The secret that master and bot share.
         show: Called with each report, never twice at once. When it fails the sender is told to try again.
         refused: Called with what was refused and why.
-        answered: Called after a report was shown and its sender told so.
+        answered: Called after an answer was sent, whatever it was.
 
     Raises:
         OSError: the address or port cannot be had.
@@ -252,6 +252,7 @@ class _Handler(BaseHTTPRequestHandler):
         if status is HTTPStatus.UNAUTHORIZED:
             headers = {"WWW-Authenticate": SIGNATURE_HEADER}
         self._answer(status, {"error": reason}, {"Connection": "close", **(headers or {})})
+        self.server.answered()
         # closing on unread bytes would reset the connection, and the sender might never see the answer
         try:
             self.wfile.flush()
