@@ -70,7 +70,7 @@ COPY --from=build-worker /opt/autogate /opt/autogate
 USER 10001:10001
 # The worker's graceful shutdown: running builds finish, the master gives it no new ones.
 STOPSIGNAL SIGHUP
-HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=6 \
+HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=24 \
     CMD ["sh", "-c", "test -e \"$AUTOGATE_STATE/worker/connected\""]
 ENTRYPOINT ["tini", "--"]
 CMD ["/opt/autogate/worker/entrypoint"]

@@ -6,9 +6,10 @@ from pathlib import Path
 from autogate.places import Places
 from buildbot_worker.bot import Worker
 from twisted.application import service
+from twisted.internet import reactor
 
-from worker import presence
 from worker.credentials import take_password
+from worker.presence import FILE, Presence
 
 host, _, port = os.environ.get("AUTOGATE_MASTER", "127.0.0.1:9989").rpartition(":")
 application = service.Application("worker")
@@ -22,5 +23,5 @@ worker = Worker(
     maxdelay=10,
     allow_shutdown="signal",
 )
-presence.show(worker.bf, Path.cwd() / presence.FILE)
+Presence(worker, Path.cwd() / FILE, reactor)
 worker.setServiceParent(application)

@@ -87,6 +87,8 @@ class Stack:
         self._compose("--profile", "*", "down", "--volumes", "--remove-orphans", timeout=300)
         images = [f"autogate-{image}:{self.name}" for image in ("master", "worker", "test-git")]
         subprocess.run(["docker", "image", "rm", *images], capture_output=True, check=False)
+        # each service's build tagged an image of its own; the last one kept the name
+        run("docker", "image", "prune", "--force", "--filter", f"label=com.docker.compose.project={self.name}")
 
     # -- docker --------------------------------------------------------------------------------------------------------
 
