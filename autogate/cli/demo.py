@@ -85,6 +85,7 @@ def _play(place: Path, *, keep: bool) -> bool:
                 installation.poke(REPOSITORY)
                 progress.update(task, description=f"waiting for the verdicts on {candidate.title}")
                 verdicts.append((candidate, _verdicts(reports, sha, candidate.expected.keys())))
+            progress.update(task, description="all verdicts are in")
             progress.stop()
             console.out().print(table(verdicts))
             if keep:
