@@ -7,6 +7,7 @@ Python have dropped, tells it the staged files (of any name), and notes what pyl
 import configparser
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -16,6 +17,7 @@ from typing import Any
 OURS = "pre-commit-hook"
 """The section of a pylintrc that is the hook's."""
 
+SECTION = re.compile(rf"^\[{OURS}\][^\n]*\n(?:(?!\[)[^\n]*(?:\n|\Z))*", re.MULTILINE)
 MAX_STDERR = 8000
 RERUN = "--reports=n"
 """What the hook appends when it runs pylint a second time, to show a shorter report."""
@@ -55,6 +57,7 @@ class Pylint:
         with tempfile.TemporaryDirectory() as folder:
             report = Path(folder) / "report.json"
             # Last of all, so that no pylintrc can turn them round: text for the hook, JSON for the findings.
+            options = [_without_section(option, Path(folder)) for option in options]
             ours = [f"--output-format=text,json2:{report}", "--score=y", "--persistent=n", "--recursive=n"]
             done = subprocess.run(  # noqa: S603 - the gate's own pylint; file names stand after "--"
                 [*options, *ours, *([RERUN] if again else []), "--", path],
@@ -145,6 +148,20 @@ def main() -> None:
         stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]  # both are text files
     source, target = map(Path, sys.argv[1:3])
     target.write_text(json.dumps(launch(json.loads(source.read_text("ascii")))), "ascii")
+
+
+def _without_section(option: str, folder: Path) -> str:
+    """Return ``--rcfile`` with a copy that lacks the hook's section: today's pylint takes it for options of its own."""
+    word, _, name = option.partition("=")
+    if word != "--rcfile" or name.endswith(".toml"):
+        return option
+    text = Path(name).read_text("utf-8", errors="surrogateescape")
+    kept = SECTION.sub("", text)
+    if kept == text:
+        return option
+    copy = folder / "pylintrc"
+    copy.write_text(kept, "utf-8", errors="surrogateescape")
+    return f"{word}={copy}"
 
 
 def _messages(report: Path) -> list[dict[str, Any]] | None:

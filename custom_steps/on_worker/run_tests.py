@@ -64,7 +64,7 @@ def main(parameters: Report) -> Report:
         summary, problem = _read(report, ran, framework)
     if framework == "pytest" and "No module named pytest" in ran.text and summary is None:
         raise Stop(
-            "infrastructure", 'pytest is not installed\nAdd it: Virtualenv(packages=("pytest",)), or a requirement.'
+            "configuration", 'pytest is not installed\nAdd it: Virtualenv(packages=("pytest",)), or a requirement.'
         )
     return judge(ran, summary, problem, shlex.join(command))
 
