@@ -64,7 +64,7 @@ def main(parameters: Report) -> Report:
             return {"path": str(path), "python": version, "made": False}
         if unknowable:
             say(f"made anew for each build, since no hash tells what this line installs: {unknowable}")
-        version = _make(uv, path, request, parameters, hold=held)
+        version = _make(uv, path, request, parameters, hold=held, refresh=bool(unknowable))
     _evict(root, parameters["max_age"], keep=path)
     return {"path": str(path), "python": version, "made": True}
 
@@ -166,7 +166,7 @@ def _complete(path: Path) -> str:
     return version
 
 
-def _make(uv: str, path: Path, request: str, parameters: Report, hold: int) -> str:
+def _make(uv: str, path: Path, request: str, parameters: Report, *, hold: int, refresh: bool) -> str:
     remove(path)
     env = _environment(os.environ)
     tree = Path.cwd()
@@ -181,8 +181,10 @@ def _make(uv: str, path: Path, request: str, parameters: Report, hold: int) -> s
         )
     files = [word for name in parameters["requirements"] for word in ("-r", f"./{name}")]
     if files or parameters["packages"]:
+        # uv knows a folder by its pyproject.toml alone, and would install what it built of it before.
+        options = [f"--python={path}/bin/python", *(["--refresh"] if refresh else [])]
         done = run_aloud(
-            [uv, "pip", "install", f"--python={path}/bin/python", *files, "--", *parameters["packages"]],
+            [uv, "pip", "install", *options, *files, "--", *parameters["packages"]],
             cwd=tree,
             env=env,
             hold=(hold,),
