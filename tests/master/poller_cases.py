@@ -15,7 +15,7 @@ from buildbot.config import BuilderConfig
 from buildbot.master import BuildMaster
 from buildbot.plugins import schedulers, steps, worker
 from buildbot.process.factory import BuildFactory
-from buildbot.test.util.integration import TestedMaster
+from buildbot.test.util.integration import DictLoader
 from buildbot.util.twisted import async_to_deferred
 from twisted.internet import defer, reactor, task
 from twisted.python import log
@@ -30,12 +30,20 @@ class PollerCases(unittest.TestCase):
 
     __test__ = False
     timeout = 60
-    repository: Repository
+    template: Path
 
     def make_poller(self, url: str, name: str = "project-poller", **options: Any) -> GitPoller:
         raise NotImplementedError
 
     # The master
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls.template = Path(tempfile.mkdtemp(prefix="autogate-test-"))
+
+    @classmethod
+    def tearDownClass(cls) -> None:
+        shutil.rmtree(cls.template)
 
     def setUp(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="autogate-test-"))
@@ -46,6 +54,7 @@ class PollerCases(unittest.TestCase):
         log.addObserver(self._observe)
         self.addCleanup(log.removeObserver, self._observe)
         self.options: dict[str, Any] = {}
+        self.others: list[str] = []
         self.begun = self.ended = 0
 
     def _observe(self, event: dict[str, Any]) -> None:
@@ -60,7 +69,7 @@ class PollerCases(unittest.TestCase):
         return {
             "change_source": [
                 *pollers,
-                *(self.make_poller(url, f"other-{n}") for n, url in enumerate(self.options.get("others", []))),
+                *(self.make_poller(url, f"other-{number}") for number, url in enumerate(self.others)),
             ],
             "workers": [worker.Worker("nobody", "pass")],
             "protocols": {"null": {}},
@@ -91,29 +100,45 @@ class PollerCases(unittest.TestCase):
         await task.deferLater(reactor, 0)  # type: ignore[arg-type]
         self.patch(reactor, "stop", lambda: self.fail("the master cannot start: " + "\n".join(self.lines[-9:])))
         begun = self.begun
-        basedir = self.folder / "master"
-        self.tested = TestedMaster()
+        database = self.folder / "state.sqlite"
+        if not database.exists():
+            await self.make_database(database)
         self.poller = self.poller_with_options()
-        self.master: BuildMaster = await self.tested.create_master(
-            self, reactor, self.configuration(self.poller), str(basedir)
-        )
+        self.master = self.make_master(self.configuration(self.poller))
+        self.addCleanup(self.stop)
+        await self.master.startService()
         await self.idle(begun)
 
+    def make_master(self, configuration: dict[str, Any]) -> BuildMaster:
+        return BuildMaster(str(self.folder), reactor=reactor, config_loader=DictLoader(configuration))
+
+    async def make_database(self, path: Path) -> None:
+        """Make Buildbot's tables; once, since that is slow."""
+        template = self.template / "state.sqlite"
+        if not template.exists():
+            master = self.make_master({})
+            master.config.db.db_url = f"sqlite:///{template}"
+            await master.db.setup(check_version=False)
+            await master.db.model.upgrade()
+            assert master.db.pool
+            await master.db.pool.stop()
+        shutil.copy(template, path)
+
+    @async_to_deferred
     async def stop(self) -> None:
-        await self.tested.shutdown()
+        if self.master.running:
+            await self.master.stopService()
 
     async def restart(self) -> None:
         await self.stop()
         await self.start()
 
     async def reconfigure(self, **options: Any) -> None:
-        """Reconfigure the poller, and wait for the poll that follows."""
+        """Reconfigure the poller."""
         self.options |= options
-        begun = self.begun
         fresh = self.make_poller(self.url, **self.options)
         self.master.config_loader.config_dict = self.configuration(fresh)  # type: ignore[attr-defined]
         await self.master.reconfig()
-        await self.idle(begun)
 
     async def poll(self, times: int = 1) -> None:
         """Poke the poller, and wait until it has polled."""
@@ -252,8 +277,9 @@ class PollerCases(unittest.TestCase):
 
     @async_to_deferred
     async def test_auto_is_reset_to_the_target(self) -> None:
-        sha = self.new_candidate()
         await self.start()
+        sha = self.new_candidate()
+        await self.poll()
         self.repository.push("main:refs/heads/auto")
         await self.poll(2)
         await self.expect(("auto", sha))
@@ -441,11 +467,11 @@ class PollerCases(unittest.TestCase):
         self.poller.force()
         await self.until(lambda: self.gate.reached("after-ls-remote"), "ls-remote")
         two = self.new_candidate("two", "try")
-        begun, reconfigured = self.begun, self.reconfigure(pollInterval=1800)
+        reconfigured = defer.ensureDeferred(self.reconfigure(pollInterval=1800))
+        await self.until(lambda: self.master.initLock.locked, "the reconfiguration to begin")
         self.gate.release(alive=False)
         await reconfigured
-        await self.idle(begun)
-        await self.poll()
+        await self.poll(2)
         await self.expect(("auto", sha), ("try", two))
 
     @async_to_deferred
@@ -499,6 +525,7 @@ class PollerCases(unittest.TestCase):
         self.options["branches"] = [["main"], ["auto"]]
         await self.start()
         await self.reconfigure(branches=[["main", "release"], ["auto", "staging"]])
+        await self.poll()
         await self.expect(("staging", one))
         self.repository.push("auto:refs/heads/release")
         await self.poll(2)
@@ -507,14 +534,14 @@ class PollerCases(unittest.TestCase):
     @async_to_deferred
     async def test_two_pollers_share_a_host(self) -> None:
         other = Repository.create(self.folder, "other")
-        self.options["others"] = [str(other.bare)]
+        self.others = [str(other.bare)]
         await self.start()
         one, two = self.new_candidate(), other.candidate({"two.txt": "2"})
         other.push("auto")
         await self.poll()
         for poller in self.master.change_svc:
             poller.force()
-        await self.until(lambda: any(two in line for line in self.lines), "the other poller")
+        await self.until(lambda: any(f"added change with revision {two}" in line for line in self.lines), "the other")
         rows = [(row.repository, row.revision) for row in await self.rows()]
         self.assertEqual(sorted(rows), sorted([(self.url, one), (str(other.bare), two)]))
 
