@@ -334,7 +334,7 @@ def test_any_answer_shows_that_the_bot_is_there(whole: Whole, status: bytes) -> 
 
 
 def test_the_command_prints_a_table_and_ends_with_0(whole: Whole) -> None:
-    done = whole.installation.run("check")
+    done = whole.installation.run_process("check")
     assert (done.returncode, done.stderr) == (0, "")
     assert "shop: target branches" in done.stdout
     assert "failed" not in done.stdout

@@ -65,7 +65,7 @@ NAMES = st.text(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(NAMES)
 def test_a_branch_name_is_judged_as_git_judges_it(name: str) -> None:
     if "\0" in name or name in {"HEAD", "@"} or name.startswith(git.HEADS):

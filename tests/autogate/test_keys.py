@@ -28,7 +28,7 @@ def shop(installation: Installation, server: GitServer) -> Installation:
 
 
 def test_add_makes_a_key_pins_the_host_and_says_where_to_paste(shop: Installation, server: GitServer) -> None:
-    done = shop.run("keys", "add", "shop", "--accept-host-key")
+    done = shop.run_process("keys", "add", "shop", "--accept-host-key")
     assert done.returncode == 0, done.stderr
     private = ssh.key_path(shop.places, "shop")
     assert done.stdout.strip() == private.with_name("shop.pub").read_text().strip()
@@ -86,7 +86,7 @@ def test_the_bots_key_is_another(shop: Installation) -> None:
 
 
 def test_without_a_terminal_an_unknown_host_key_stops_everything(shop: Installation, server: GitServer) -> None:
-    done = shop.run("keys", "add", "shop")
+    done = shop.run_process("keys", "add", "shop")
     assert done.returncode == 1
     assert server.fingerprint() in done.stderr
     assert "--accept-host-key" in done.stderr

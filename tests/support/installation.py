@@ -5,7 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from typer.testing import CliRunner
+
 from autogate import settings
+from autogate.cli import app
 from autogate.places import Places
 
 AUTOGATE = Path(sys.executable).parent / "autogate"
@@ -41,14 +44,20 @@ class Installation:
     def load(self) -> settings.Settings:
         return settings.load(self.places)
 
-    def run(self, *args: str, stdin: str | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *args: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run ``autogate ARGS`` in this process, without a terminal; unexpected errors pass through."""
+        found = dict.fromkeys(name for name in os.environ if name.startswith("AUTOGATE_"))
+        done = CliRunner().invoke(app, args, env=found | self.places.to_environ() | environment)
+        if done.exception is not None and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        return subprocess.CompletedProcess(args, done.exit_code, done.stdout, done.stderr)
+
+    def run_process(self, *args: str) -> subprocess.CompletedProcess[str]:
         """Run ``autogate ARGS`` as a process of its own."""
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("AUTOGATE_")}
         return subprocess.run(
             [AUTOGATE, *args],
-            env=inherited | self.places.to_environ() | environment,
-            input=stdin,
-            stdin=subprocess.DEVNULL if stdin is None else None,
+            env=os.environ | self.places.to_environ(),
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             timeout=120,
