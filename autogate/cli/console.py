@@ -9,8 +9,8 @@ from rich.text import Text
 from autogate.settings import Settings
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_PIPE_WIDTH = 160
-"""Columns where there is no terminal: tables in a log should not be folded at 80."""
+_PIPE_WIDTH = 240
+"""Columns where there is no terminal: paths in a log should not be folded."""
 
 
 def out() -> Console:

@@ -9,7 +9,6 @@ import pytest
 from tests.support.installation import Installation
 from tests.support.sshd import GitServer, git_server
 
-
 # nothing here depends on how fast the machine is
 hypothesis.settings.register_profile("autogate", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("autogate")
