@@ -6,7 +6,7 @@ Buildbot itself gives such a request back for ever. Apply the cap with one line:
 from collections import Counter
 from collections.abc import Collection
 from enum import StrEnum
-from typing import Any
+from typing import Any, cast
 
 from buildbot.process.build import Build
 from buildbot.process.results import CANCELLED, EXCEPTION, RETRY, worst_status
@@ -62,16 +62,26 @@ class CappedBuild(Build):
     It decides when a build ends, and so needs no worker for it. Builds that a crash of the master took away are counted
     when the next build of the request begins, which then ends at once; a master that was asked to stop is not counted.
 
-    It also ends a build whose request is cancelled in the moment between its claim and its start, which Buildbot 4.3
-    leaves running for ever, on a worker that stays busy.
+    It also ends builds that Buildbot 4.3 leaves running for ever: one whose worker is lost while it is prepared, one
+    that ends with an exception while its worker is gone, and one whose request is cancelled between its claim and its
+    start. And it gives back the request of a build that is stopped since the master stops, which Buildbot means to do,
+    but takes for cancelled when a step ends in time.
     """
 
     _given_up: str | None = None
+    _stopped_as: int | None = None
 
     @async_to_deferred
     async def startBuild(self, workerforbuilder: AbstractWorkerForBuilder) -> None:  # noqa: N802  (Buildbot's name)
         """Start; see Buildbot."""
-        await super().startBuild(workerforbuilder)
+        side = cast("AbstractWorkerForBuilder", _WorkerSide(workerforbuilder))
+        try:
+            await super().startBuild(side)
+        except Exception as error:  # noqa: BLE001  (Buildbot relies on this method never to raise)
+            log.err(error, f"while starting {self}")
+            if not self.finished:
+                await self.buildFinished(["worker", "lost"], RETRY)
+            return
         if self.stopped and not self.finished and self.do_build and self._preparation_step is None:
             await self.buildFinished(["cancelled", f"({self.stopped_reason})"], CANCELLED)
 
@@ -91,8 +101,17 @@ class CappedBuild(Build):
             self.results = EXCEPTION
 
     @async_to_deferred
+    async def stopBuild(self, reason: str = "<no reason given>", results: int = CANCELLED) -> None:  # noqa: N802
+        """Stop the build; see Buildbot."""
+        if not self.finished:
+            self._stopped_as = results if self._stopped_as is None else worst_status(self._stopped_as, results)
+        await super().stopBuild(reason, results)
+
+    @async_to_deferred
     async def buildFinished(self, text: list[str], results: int) -> None:  # noqa: N802  (Buildbot's name)
         """End the build; a loss too many becomes an exception, which completes the request."""
+        if self._stopped_as == RETRY and worst_status(self.results, results) == CANCELLED:
+            results = self.results = RETRY
         if worst_status(self.results, results) == RETRY:
             try:
                 if summary := await self._summary_of_loss():
@@ -126,3 +145,30 @@ class CappedBuild(Build):
 
     def _blame_infrastructure(self) -> None:
         self.setProperty(CAUSE_PROPERTY, Cause.INFRASTRUCTURE.value, "Build")  # type: ignore[no-untyped-call]
+
+
+class _WorkerSide:
+    """The worker's side of a build, as Buildbot takes it to be: with a worker to its end."""
+
+    def __init__(self, stock: AbstractWorkerForBuilder) -> None:
+        self._stock = stock
+
+    @property
+    def worker(self) -> object:
+        return self._stock.worker or _LostWorker()
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._stock, name)
+
+
+class _LostWorker:
+    """Needs no quarantine, and is no worker when Buildbot asks."""
+
+    def __bool__(self) -> bool:
+        return False
+
+    def putInQuarantine(self) -> None:  # noqa: N802  (Buildbot's name)
+        pass
+
+    def resetQuarantine(self) -> None:  # noqa: N802  (Buildbot's name)
+        pass

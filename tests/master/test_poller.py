@@ -2,12 +2,9 @@
 
 import unittest
 import warnings
-from typing import Any
 
-from buildbot.changes.gitpoller import GitPoller
-
-from master.poller import AutogatePoller
 from tests.master.poller_cases import PollerCases
+from tests.master.polling import AutogateHarness, StockHarness
 
 STOCK_FAILS = {
     "test_batch_of_five_merges_is_one_change": "a change for every merge",
@@ -33,35 +30,16 @@ STOCK_FAILS_WITH_EVERY_PUSH = {
 """The same with ``buildPushesWithNoCommits=True``, which deploying a tested commit would need."""
 
 
-class TestAutogatePoller(PollerCases):
+class TestAutogatePoller(AutogateHarness, PollerCases):
     """Every case, on the poller of the gate."""
 
     __test__ = True
 
-    def make_poller(self, url: str, name: str = "project-poller", **options: Any) -> GitPoller:
-        targets, candidates = options.pop("branches", [["main"], ["auto", "try"]])
-        options = {"pollInterval": 3600} | options
-        return AutogatePoller(url, name=name, project="project", targets=targets, candidates=candidates, **options)
 
-
-class StockCases(PollerCases):
+class StockCases(StockHarness, PollerCases):
     """Every case, on Buildbot's own poller."""
 
-    every_push = False
-
-    def make_poller(self, url: str, name: str = "project-poller", **options: Any) -> GitPoller:
-        targets, candidates = options.pop("branches", [["main"], ["auto", "try"]])
-        options = {"pollInterval": 3600} | options
-        return GitPoller(
-            url,
-            name=name,
-            project="project",
-            branches=[*candidates, *targets],
-            workdir=f"{name}-work",
-            pollAtLaunch=True,
-            buildPushesWithNoCommits=self.every_push,
-            **options,
-        )
+    __test__ = False
 
 
 class StockCasesWithEveryPush(StockCases):

@@ -77,7 +77,14 @@ def test_backoff_doubles_up_to_the_cap_and_ends_with_success() -> None:
             polls.append(now)
             backoff.failed(now)
         now += 60
-    assert [later - earlier for earlier, later in zip(polls, polls[1:], strict=False)][:6] == [60, 120, 240, 300, 300, 300]
+    assert [later - earlier for earlier, later in zip(polls, polls[1:], strict=False)][:6] == [
+        60,
+        120,
+        240,
+        300,
+        300,
+        300,
+    ]
     assert backoff.succeeded() == len(polls)
     assert not backoff.holds(0)
 
@@ -198,7 +205,9 @@ def test_what_a_database_cannot_hold_is_cut() -> None:
 
 
 @pytest.mark.parametrize("encoding", [b"", b"encoding ISO-8859-1\n"])
-@pytest.mark.parametrize("other", [b"encoding no-such\n", b"encoding zip\n", b"encoding idna\n", b"encoding undefined\n"])
+@pytest.mark.parametrize(
+    "other", [b"encoding no-such\n", b"encoding zip\n", b"encoding idna\n", b"encoding undefined\n"]
+)
 def test_any_encoding(encoding: bytes, other: bytes) -> None:
     head = b"author A <a> -5 +0000\ncommitter A <a> -5 +0000\n"
     assert commits.parse_batch(batch(head + encoding + b"\nCaf\xe9\0")).comments == (

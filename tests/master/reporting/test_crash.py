@@ -10,9 +10,7 @@ from tests.support.receiver import Receiver
 from tests.support.waiting import wait_for
 
 POINTS = (
-    "before the build begins",
     "after the build began",
-    "before the build ends",
     "after the build ended",
     "before the request ends",
     "after the request ended",
