@@ -22,6 +22,13 @@ _CURES = {
     errno.EADDRNOTAVAIL: "this machine has no such address; choose another --host",
 }
 
+_PACKAGES = {
+    "git": "apt-get install git",
+    "python3": "apt-get install python3",
+    "uv": "pip install uv",
+    **dict.fromkeys(("ssh", "ssh-keygen", "ssh-keyscan"), "apt-get install openssh-client"),
+}
+
 
 class Failure(Exception):  # noqa: N818  (it is what the user is told, not what a caller handles)
     """Something that the user can mend.
@@ -69,12 +76,11 @@ def describe(error: OSError) -> str:
 
 def cure(error: OSError) -> str:
     """Return what to do about an error of the system, or an empty string."""
-    if isinstance(error, FileNotFoundError) and error.filename and "/" not in str(error.filename):
-        return f"install it: {package(str(error.filename))}"
+    if isinstance(error, FileNotFoundError) and error.filename in _PACKAGES:
+        return f"install it: {package(error.filename)}"
     return _CURES.get(error.errno or 0, "")
 
 
 def package(program: str) -> str:
     """Return how a program that Autogate needs is installed."""
-    known = {"git": "apt-get install git", "uv": "pip install uv", "python3": "apt-get install python3"}
-    return known.get(program, "apt-get install openssh-client")
+    return _PACKAGES[program]

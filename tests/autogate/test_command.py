@@ -79,6 +79,8 @@ def test_what_the_system_says_is_told_with_what_to_do() -> None:
     error = PermissionError(13, "Permission denied", "/srv/x")
     assert describe(error) == "/srv/x: Permission denied"
     assert "the user who owns it" in cure(error)
+    assert cure(FileNotFoundError(2, "No such file or directory", "notes.txt")) == ""
+    assert "apt-get install git" in cure(FileNotFoundError(2, "No such file or directory", "git"))
     assert "--port" in cure(OSError(98, "Address already in use"))
 
 
