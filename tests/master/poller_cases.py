@@ -1,6 +1,7 @@
 """What any poller of a merge gate must do, on real git and a real master."""
 
 import os
+from typing import Any
 
 from buildbot.util.twisted import async_to_deferred
 from twisted.internet import defer
@@ -167,8 +168,8 @@ class PollerCases(PollerHarness):
         one, two = self.new_candidate("one"), self.new_candidate("two", "try")
         await self.poll(2)
         await self.expect(("auto", one), ("try", two))
-        self.assertEqual(len(complaints), 1, complaints)
-        self.assertNotIn("Traceback", "".join(self.lines))
+        assert len(complaints) == 1, complaints
+        assert "Traceback" not in "".join(self.lines)
 
     @async_to_deferred
     async def test_trouble_with_one_branch(self) -> None:
@@ -188,7 +189,7 @@ class PollerCases(PollerHarness):
         await self.expect(("try", two))
         await self.poll(2)
         await self.expect(("auto", one), ("try", two))
-        self.flushLoggedErrors(OSError)
+        self.forgive(OSError)
 
     @async_to_deferred
     async def test_stored_but_reported_as_failed(self) -> None:
@@ -208,22 +209,22 @@ class PollerCases(PollerHarness):
         await self.poll(2)
         await self.restart()
         await self.expect(("auto", sha))
-        self.flushLoggedErrors(OSError)
+        self.forgive(OSError)
 
     @async_to_deferred
     async def test_state_cannot_be_saved(self) -> None:
         await self.start()
         real = self.master.db.state.setState
-        self.master.db.state.setState = lambda *_: defer.fail(OSError("the disk is full"))  # type: ignore[method-assign]
+        self.master.db.state.setState = lambda *_: defer.fail(OSError("the disk is full"))
         one = self.new_candidate("one")
         await self.poll()
         await self.poll()
-        self.master.db.state.setState = real  # type: ignore[method-assign]
+        self.master.db.state.setState = real
         await self.restart()
         two = self.new_candidate("two")
         await self.poll()
         await self.expect(("auto", one), ("auto", two))
-        self.flushLoggedErrors(OSError)
+        self.forgive(OSError)
 
     @async_to_deferred
     async def test_poke_during_a_poll(self) -> None:
@@ -314,8 +315,8 @@ class PollerCases(PollerHarness):
         await self.poll()
         await self.expect(("auto", self.repository.head()))
         [change] = await self.master.data.get(("changes",))
-        self.assertIn("body", change["comments"])
-        self.assertEqual(len(change["files"]), 1)
+        assert "body" in change["comments"]
+        assert len(change["files"]) == 1
 
     @async_to_deferred
     async def test_fields_of_a_change(self) -> None:
@@ -330,20 +331,17 @@ class PollerCases(PollerHarness):
         await self.poll()
         [change] = [row for row in await self.master.data.get(("changes",)) if row["branch"] == "auto"]
         got = {key: change[key] for key in ("author", "committer", "comments", "revlink", "revision", "repository")}
-        self.assertEqual(
-            got,
-            {
-                "author": "Ada Author <ada@example.org>",
-                "committer": "Ada Author <ada@example.org>",
-                "comments": "Merge topic\n\nIt is good.",
-                "revlink": "",
-                "revision": sha,
-                "repository": self.url,
-            },
-        )
-        self.assertEqual((change["project"], change["codebase"]), ("project", ""))
-        self.assertEqual(sorted(change["files"]), ["a/one.txt", "two words.txt"])
-        self.assertEqual(change["when_timestamp"], int(self.repository.git("log", "-1", "--format=%ct", sha)))
+        assert got == {
+            "author": "Ada Author <ada@example.org>",
+            "committer": "Ada Author <ada@example.org>",
+            "comments": "Merge topic\n\nIt is good.",
+            "revlink": "",
+            "revision": sha,
+            "repository": self.url,
+        }
+        assert (change["project"], change["codebase"]) == ("project", "")
+        assert sorted(change["files"]) == ["a/one.txt", "two words.txt"]
+        assert change["when_timestamp"] == int(self.repository.git("log", "-1", "--format=%ct", sha))
 
     @async_to_deferred
     async def test_branch_is_newly_configured(self) -> None:
@@ -370,7 +368,7 @@ class PollerCases(PollerHarness):
             poller.force()
         await self.until(lambda: any(f"added change with revision {two}" in line for line in self.lines), "the other")
         rows = [(row.repository, row.revision) for row in await self.rows()]
-        self.assertEqual(sorted(rows), sorted([(self.url, one), (str(other.bare), two)]))
+        assert sorted(rows) == sorted([(self.url, one), (str(other.bare), two)])
 
     @async_to_deferred
     async def test_builds_are_requested_for_a_push_before_the_master_starts(self) -> None:
@@ -380,7 +378,7 @@ class PollerCases(PollerHarness):
         await self.start()
         await self.poll()
         await self.quiet()
-        self.assertEqual(await self.requests(), 1)
+        assert await self.requests() == 1
 
     @async_to_deferred
     async def test_builds_are_requested_when_the_master_died_before_a_scheduler_heard(self) -> None:
@@ -392,8 +390,8 @@ class PollerCases(PollerHarness):
         await self.expect(("auto", sha))
         await self.restart()
         await self.quiet()
-        self.assertEqual(await self.requests(), 1)
+        assert await self.requests() == 1
         await self.restart()
         await self.quiet()
-        self.assertEqual(await self.requests(), 1)
+        assert await self.requests() == 1
         await self.expect(("auto", sha))

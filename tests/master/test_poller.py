@@ -68,5 +68,5 @@ def test_the_cases_bite() -> None:
 def test_the_cases_bite_also_with_every_push() -> None:
     """Telling it to build every push mends the fast-forward and breaks the reset."""
     cases = ["test_target_is_fast_forwarded_to_what_was_built_on_auto", *STOCK_FAILS_WITH_EVERY_PUSH]
-    failed = run(unittest.TestSuite(StockCasesWithEveryPush(case) for case in cases))
+    failed = run(unittest.TestSuite(map(StockCasesWithEveryPush, cases)))
     assert set(failed) == set(STOCK_FAILS_WITH_EVERY_PUSH), failed

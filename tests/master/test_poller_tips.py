@@ -1,6 +1,7 @@
 """The poller's decisions, without Buildbot and git."""
 
 import dataclasses
+import itertools
 import json
 from collections import Counter
 
@@ -77,7 +78,7 @@ def test_backoff_doubles_up_to_the_cap_and_ends_with_success() -> None:
             polls.append(now)
             backoff.failed(now)
         now += 60
-    assert [later - earlier for earlier, later in zip(polls, polls[1:], strict=False)][:6] == [
+    assert [later - earlier for earlier, later in itertools.pairwise(polls)][:6] == [
         60,
         120,
         240,
