@@ -54,6 +54,9 @@ def demo(
     if folder is not None and folder.exists():
         raise typer.BadParameter(f"{folder} is already there", param_hint="--folder")
     place = folder.absolute() if folder else Path(tempfile.mkdtemp(prefix="autogate-demo-"))
+    # a shell that starts it in the background would have it ignore the one, and the other would leave its children
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         as_expected = _play(place, keep=keep)
     except (DemoError, StartError) as error:
