@@ -1,5 +1,6 @@
 """Lint the staged files with git-pylint-commit-hook."""
 
+import re
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -66,6 +67,9 @@ class CommitHookPylint(WorkerStep):
         if not IRenderable.providedBy(pylint_params) and not isinstance(pylint_params, str):
             config_error(f"CommitHookPylint: pylint_params={pylint_params!r} must be one text")
         ignore = check_words("CommitHookPylint", "ignore", ignore)
+        for expression in ignore:
+            if isinstance(expression, str) and (fault := _expression_fault(expression)):
+                config_error(f"CommitHookPylint: ignore={expression!r} is no regular expression: {fault}")
         super().__init__(**kwargs)
         self.limit = limit
         self.pylintrc = pylintrc
@@ -107,3 +111,11 @@ class CommitHookPylint(WorkerStep):
         count = report["files"]
         self.summarise(f"{count} file{'s' if count > 1 else ''} linted, none below the limit")
         return SUCCESS
+
+
+def _expression_fault(expression: str) -> str:
+    try:
+        re.compile(expression)
+    except re.error as error:
+        return str(error)
+    return ""

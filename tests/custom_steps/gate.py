@@ -15,7 +15,7 @@ from tests.support.repository import Repository
 from tests.support.waiting import wait_for
 
 CONFIGURATION = '''
-from buildbot.plugins import schedulers, steps, util, worker
+from buildbot.plugins import schedulers, secrets, steps, util, worker
 from buildbot.process.buildstep import BuildStep
 from buildbot.process.results import SUCCESS
 
@@ -38,6 +38,7 @@ BuildmasterConfig = {
     "buildbotNetUsageData": None,
     "db": {"db_url": "sqlite:///state.sqlite"},
     "www": {"port": "tcp:{www}:interface=127.0.0.1"},
+    "secretsProviders": [secrets.SecretInAFile(dirname="secrets")],
     "protocols": {"pb": {"port": "tcp:{pb}:interface=127.0.0.1"}},
     "workers": [gate_worker],
     "builders": [
@@ -100,6 +101,10 @@ class Gate:
 
     def __init__(self, folder: Path, environment: dict[str, str] | None = None) -> None:
         self.folder = folder
+        secrets = folder / "master/secrets"
+        secrets.mkdir(parents=True)
+        (secrets / "password").write_text("open-sesame")
+        (secrets / "password").chmod(0o600)
         self.master = Master(folder / "master", CONFIGURATION)
         path = os.pathsep.join([str(BIN), "/usr/local/bin", "/usr/bin", "/bin"])
         settings = {"PATH": path, "GIT_CONFIG_GLOBAL": os.devnull} | (environment or {})

@@ -14,7 +14,8 @@ VERSIONS = ("3.11", "3.13")
 
 def python(version: str) -> str:
     """Return the path of a Python; skip the test aloud when there is none, or fail it where CI is set."""
-    found = subprocess.run([BIN / "uv", "python", "find", "--no-project", version], capture_output=True, text=True)
+    command = [str(BIN / "uv"), "python", "find", "--no-project", version]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
     candidates = [found.stdout.strip(), shutil.which(f"python{version}") or ""]
     candidates += [str(path) for path in sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python{version}"))]
     for candidate in candidates:
@@ -27,7 +28,6 @@ def python(version: str) -> str:
 
 
 def _runs(path: str, version: str) -> bool:
-    told = subprocess.run(
-        [path, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"], capture_output=True, text=True
-    )
+    command = [path, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
+    told = subprocess.run(command, capture_output=True, text=True, check=False)
     return told.stdout.strip() == version

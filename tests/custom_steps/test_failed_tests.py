@@ -23,7 +23,7 @@ def test_the_log() -> None:
 junk = st.none() | st.booleans() | st.integers() | st.text(alphabet=st.characters(), max_size=10)
 
 
-@given(st.fixed_dictionaries({}, optional={key: junk for key in ("name", "path", "line", "excerpt")}))
+@given(st.fixed_dictionaries({}, optional=dict.fromkeys(("name", "path", "line", "excerpt"), junk)))
 def test_no_test_is_lost_and_each_survives_the_database(item: dict[str, Any]) -> None:
     (test,) = failed_tests([item])
     stored = test.to_test_result()

@@ -42,7 +42,7 @@ def test_the_log() -> None:
 junk = st.none() | st.booleans() | st.integers() | st.text(alphabet=st.characters(), max_size=10)
 
 
-@given(st.fixed_dictionaries({}, optional={key: junk for key in MESSAGE}))
+@given(st.fixed_dictionaries({}, optional=dict.fromkeys(MESSAGE, junk)))
 def test_no_message_is_lost_and_each_survives_the_database(message: dict[str, Any]) -> None:
     (found,) = findings([message])
     stored = found.to_test_result()

@@ -6,7 +6,8 @@ from custom_steps.parsing.requirements import references
 
 
 def test_includes() -> None:
-    text = "-r base.txt\n-rtight.txt\n--requirement=a/b.txt\n-c limits.txt # why\n--constraint  'c d.txt'\nsix\n# -r not.txt\n"
+    text = "-r base.txt\n-rtight.txt\n--requirement=a/b.txt\n-c limits.txt # why\n--constraint  'c d.txt'\nsix\n"
+    text += "# -r not.txt\n"
     assert references(text).includes == ["base.txt", "tight.txt", "a/b.txt", "limits.txt", "c d.txt"]
 
 

@@ -6,14 +6,16 @@ from custom_steps.parsing.uv_output import why
 
 UNKNOWN = """Using Python 3.11.7 environment at: e1
 error: No solution found when resolving dependencies
-  cause: Because nopkg was not found in the package registry and you require nopkg, we can conclude that your requirements are unsatisfiable.
+  cause: Because nopkg was not found in the package registry and you require nopkg, we can conclude that your \
+requirements are unsatisfiable.
 """
-OLDER = """  × No solution found when resolving dependencies:
+OLDER = """  \u00d7 No solution found when resolving dependencies:
   ╰─▶ Because only six<=1.17.0 is available and you require six>=99, we can
       conclude that your requirements are unsatisfiable.
 """
 NO_VERSION = """error: No solution found when resolving dependencies
-  cause: Because there is no version of six==99.1 and you require six==99.1, we can conclude that your requirements are unsatisfiable.
+  cause: Because there is no version of six==99.1 and you require six==99.1, we can conclude that your \
+requirements are unsatisfiable.
 """
 CONFLICT = """error: No solution found when resolving dependencies
   cause: Because you require six<1.15 and six>1.16, we can conclude that your requirements are unsatisfiable.
@@ -23,7 +25,7 @@ PARSE = """error: Couldn't parse requirement in `r1.txt` at position 0
          six===
             ^^^
 """
-BUILD = """  × Failed to build `broken==1.0`
+BUILD = """  \u00d7 Failed to build `broken==1.0`
   ├─▶ The build backend returned an error
   ╰─▶ Call to `setuptools.build_meta:__legacy__.build_wheel` failed (exit status: 1)
 
@@ -45,14 +47,18 @@ NOT_THERE = """error: Failed to download `thing @ https://example.org/thing.whl`
         (CONFLICT, "cannot install six<1.15: you require six<1.15 and six>1.16"),
         (
             PARSE,
-            "cannot install the requirements: Couldn't parse requirement in `r1.txt` at position 0: Unexpected end of "
-            "version specifier, expected version six=== ^^^",
+            (
+                "cannot install the requirements: Couldn't parse requirement in `r1.txt` at position 0: Unexpected end "
+                "of version specifier, expected version six=== ^^^"
+            ),
         ),
         (BUILD, "cannot install broken==1.0: Failed to build `broken==1.0`: The build backend returned an error"),
         (
             NOT_THERE,
-            "cannot install thing @ https://example.org/thing.whl: Failed to download `thing @ "
-            "https://example.org/thing.whl`: Failed to fetch: `https://example.org/thing.whl`",
+            (
+                "cannot install thing @ https://example.org/thing.whl: Failed to download `thing @ "
+                "https://example.org/thing.whl`: Failed to fetch: `https://example.org/thing.whl`"
+            ),
         ),
         ("error: File not found: missing.txt\n", "cannot install the requirements: File not found: missing.txt"),
     ],
@@ -65,8 +71,10 @@ def test_requirements_that_nobody_could_install(output: str, summary: str) -> No
     ("output", "says"),
     [
         (
-            "error: Request failed after 3 retries in 6.7s\n  cause: Failed to fetch: http://127.0.0.1:9/simple/six/\n"
-            "  cause: tcp connect error\n  cause: Connection refused (os error 111)\n",
+            (
+                "error: Request failed after 3 retries in 6.7s\n  cause: Failed to fetch: http://127.0.0.1:9/simple/six/\n"
+                "  cause: tcp connect error\n  cause: Connection refused (os error 111)\n"
+            ),
             "Connection refused (os error 111)",
         ),
         (

@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import time
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -95,11 +94,12 @@ def version_of(folder: Path, module: str = "alpha") -> str:
 
 
 def test_made_once_and_used_by_later_steps(gate: Gate, repository: Repository) -> None:
-    tests = {
-        "tests/test_it.py": "import unittest, alpha\nclass T(unittest.TestCase):\n  def test_v(self):\n    self.assertEqual(alpha.VERSION, '1.0')\n"
+    content = "import unittest, alpha\nclass T(unittest.TestCase):\n  def test_v(self):\n"
+    tests: dict[str, str | bytes | None] = {
+        "tests/test_it.py": content + "    self.assertEqual(alpha.VERSION, '1.0')\n"
     }
     recipe = "steps.Virtualenv(), steps.RunTests()"
-    first = gate.candidate(repository, recipe, dict(tests))
+    first = gate.candidate(repository, recipe, tests)
     assert first.result == "success", first.steps
     assert first.steps["virtualenv"].summary.startswith("made ")
     second = gate.candidate(repository, recipe, tests | {"other": "x"})
@@ -196,7 +196,8 @@ def test_a_worker_without_uv_or_without_the_python(gate: Gate, repository: Repos
 def test_an_environment_that_no_hash_can_know_is_made_for_each_build(
     gate: Gate, repository: Repository, head: str
 ) -> None:
-    pyproject = "[project]\nname = 'gamma'\nversion = '1'\n[build-system]\nrequires = []\nbuild-backend = 'backend'\nbackend-path = ['.']\n"
+    pyproject = "[project]\nname = 'gamma'\nversion = '1'\n"
+    pyproject += "[build-system]\nrequires = []\nbuild-backend = 'backend'\nbackend-path = ['.']\n"
     backend = (
         "import zipfile\n"
         "def build_wheel(folder, *_):\n"
@@ -204,7 +205,8 @@ def test_an_environment_that_no_hash_can_know_is_made_for_each_build(
         "    with zipfile.ZipFile(folder + '/' + name, 'w') as wheel:\n"
         "        wheel.write('gamma.py')\n"
         "        wheel.writestr('gamma-1.dist-info/METADATA', 'Metadata-Version: 2.1\\nName: gamma\\nVersion: 1\\n')\n"
-        "        wheel.writestr('gamma-1.dist-info/WHEEL', 'Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n')\n"
+        "        wheel.writestr('gamma-1.dist-info/WHEEL', 'Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\n'\n"
+        "                       'Tag: py3-none-any\\n')\n"
         "        wheel.writestr('gamma-1.dist-info/RECORD', '')\n"
         "    return name\n"
     )
@@ -241,14 +243,14 @@ case "$1" in pip) touch {reached}; while :; do sleep 0.05; done;; esac
 
 
 @pytest.fixture
-def halting(tmp_path: Path) -> Iterator[tuple[str, Path]]:
+def halting(tmp_path: Path) -> tuple[str, Path]:
     """An ``env`` with a uv that halts before the environment is complete, and the file that tells so."""
     folder = tmp_path / "halting"
     folder.mkdir()
     script = folder / "uv"
     script.write_text(UV.format(uv=BIN / "uv", reached=tmp_path / "reached"))
     script.chmod(0o755)
-    yield f"env={{'PATH': [{str(folder)!r}, '${{PATH}}']}}", tmp_path / "reached"
+    return f"env={{'PATH': [{str(folder)!r}, '${{PATH}}']}}", tmp_path / "reached"
 
 
 def test_a_build_that_is_killed_while_it_makes_one(
@@ -297,7 +299,7 @@ def holders(lock: Path) -> list[int]:
     found = []
     for entry in Path("/proc").glob("[0-9]*/fd/*"):
         try:
-            if os.readlink(entry) == str(lock):
+            if entry.readlink() == lock:
                 found.append(int(entry.parts[2]))
         except OSError:
             continue
