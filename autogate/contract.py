@@ -120,12 +120,8 @@ class Finding(WireModel):
         Raises:
             ValueError: the row was not written by `to_test_result`.
         """
-        return cls(
-            path=row["test_code_path"],
-            line=row["line"] or 0,
-            symbol=row["test_name"],
-            **_json_object(row["value"]),
-        )
+        fields = {"path": row["test_code_path"], "line": row["line"] or 0, "symbol": row["test_name"]}
+        return cls.model_validate(_json_object(row["value"]) | fields)
 
 
 class FailedTest(WireModel):
@@ -159,12 +155,8 @@ class FailedTest(WireModel):
         Raises:
             ValueError: the row was not written by `to_test_result`.
         """
-        return cls(
-            name=row["test_name"],
-            path=row["test_code_path"] or "",
-            line=row["line"] or 0,
-            **_json_object(row["value"]),
-        )
+        fields = {"name": row["test_name"], "path": row["test_code_path"] or "", "line": row["line"] or 0}
+        return cls.model_validate(_json_object(row["value"]) | fields)
 
 
 class Build(WireModel):
