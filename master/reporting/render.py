@@ -129,7 +129,7 @@ def cause(request: RequestRecord) -> Cause | None:
         return None
     said = request.builds[-1].properties.get(CAUSE_PROPERTY) if request.builds else None
     # a change is blamed for failures only: what a step said before the build broke otherwise no longer counts
-    if said in set(Cause) and (said != Cause.CHANGE or request.result is Result.FAILURE):
+    if said in list(Cause) and (said != Cause.CHANGE or request.result is Result.FAILURE):
         return Cause(said)
     return _CAUSES[request.result]
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 
@@ -88,7 +89,7 @@ def test_a_report_that_always_fails_holds_up_no_other(gate: Gate, receiver: Rece
         (gate.folder / "poison").touch()
         for _ in range(3):
             request = gate.ask()
-            wait_for(lambda request=request: finished(receiver, request), "the report on another request")
+            wait_for(partial(finished, receiver, request), "the report on another request")
         # patience has an end: the start of the poisoned request does not hold up its end for ever
         wait_for(
             lambda: any(
