@@ -12,7 +12,7 @@ from buildbot.steps.shell import ShellCommand
 from autogate import names
 from autogate.names import Kind
 from autogate.settings import Repository
-from master.retries import CappedBuild
+from master.build import JUDGES_SPEAK, GateBuild
 
 LINT_PACKAGES = ("pylint>=4.1,<4.2", "git-pylint-commit-hook==2.6.1")
 
@@ -31,7 +31,7 @@ def for_repository(repository: Repository, workers: Sequence[str]) -> list[Build
 def _builder(repository: Repository, kind: Kind, workers: Sequence[str]) -> BuilderConfig:
     name = names.builder(repository.name, kind)
     factory = BuildFactory({Kind.LINT: _lint, Kind.TEST: _test, Kind.DEPLOY: _deploy}[kind](repository))
-    factory.buildClass = CappedBuild
+    factory.buildClass = GateBuild
     return BuilderConfig(
         name=name,
         workernames=list(workers),
@@ -52,7 +52,13 @@ def _lint(repository: Repository) -> list[object]:
         _checkout(repository),
         _virtualenv(repository, LINT_PACKAGES),
         steps.SoftReset(),
-        steps.CommitHookPylint(limit=lint.limit, pylintrc=lint.pylintrc, timeout=lint.timeout, maxTime=lint.max_time),
+        steps.CommitHookPylint(
+            limit=lint.limit,
+            pylintrc=lint.pylintrc,
+            timeout=lint.timeout,
+            maxTime=lint.max_time,
+            updateBuildSummaryPolicy=JUDGES_SPEAK,
+        ),
     ]
 
 
@@ -68,6 +74,7 @@ def _test(repository: Repository) -> list[object]:
             directory=test.directory,
             silence=test.timeout,
             duration=test.max_time,
+            updateBuildSummaryPolicy=JUDGES_SPEAK,
         ),
     ]
 
@@ -83,6 +90,7 @@ def _deploy(repository: Repository) -> list[object]:
         maxTime=deploy.max_time,
         logEnviron=False,
         haltOnFailure=True,
+        updateBuildSummaryPolicy=JUDGES_SPEAK,
     )
     return [_checkout(repository), command]
 
