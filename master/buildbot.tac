@@ -1,14 +1,19 @@
 """The master as a Twisted application; its basedir is the current folder (see master/entrypoint)."""
 
+import sys
 from pathlib import Path
 
 from buildbot.master import BuildMaster
 from twisted.application import service
+from twisted.logger import ILogObserver, LogPublisher, textFileLogObserver
+from twisted.python.logfile import LogFile
 
 import master
 
 # Buildbot's own command takes a file for a master's by the words Application('buildmaster'), in these very quotes,
-# and reads the name `configfile` from it.
+# reads the name `configfile` from it, and learns from twistd.log what became of `buildbot reconfig`.
 configfile = str(Path(master.__file__).with_name("master.cfg"))
 application = service.Application('buildmaster')
+log_file = LogFile("twistd.log", str(Path.cwd()), rotateLength=10_000_000, maxRotatedFiles=2)
+application.setComponent(ILogObserver, LogPublisher(textFileLogObserver(sys.stdout), textFileLogObserver(log_file)))
 BuildMaster(str(Path.cwd()), configfile).setServiceParent(application)

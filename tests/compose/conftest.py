@@ -62,7 +62,8 @@ def shop(stack: Stack) -> Repository:
     public = stack.cli("keys", "add", "shop", "--accept-host-key").strip().splitlines()[-1]
     stack.serve("shop", public)
     tree = stack.work_tree("shop", SITE_PACKAGE)
-    stack.compose("kill", "--signal", "SIGHUP", "master")
+    said = stack.execute("master", "buildbot", "reconfig", "/var/lib/autogate/master")
+    assert "Reconfiguration appears to have completed successfully" in said
     after = {service: stack.state(service)["StartedAt"] for service in ("master", "worker-1", "worker-2")}
     assert after == before, "something was restarted"
     return tree
