@@ -6,10 +6,8 @@ import queue
 import shutil
 import signal
 import tempfile
-import threading
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -74,7 +72,13 @@ def _play(place: Path, *, keep: bool) -> bool:
     reports: queue.Queue[Report] = queue.Queue()
     bot_port = free_port()
     installation = LocalInstallation(place, f"http://127.0.0.1:{bot_port}/buildbot", title="Autogate demo")
-    with _progress() as progress, _receiver(bot_port, installation.secret("bot_secret"), reports):
+
+    def take(received: Received) -> None:
+        if not received.repeated:
+            reports.put(received.report)
+
+    receiver = Receiver("127.0.0.1", bot_port, "/buildbot", installation.secret("bot_secret"), take)
+    with _progress() as progress, receiver.listening():
         task = progress.add_task("making a repository")
         asyncio.run(repository.create())
         installation.add_repository(REPOSITORY, TOML.format(url=repository.bare))
@@ -149,22 +153,6 @@ def _verdicts(reports: "queue.Queue[Report]", sha: str, kinds: Collection[Kind])
         if report.revision == sha and report.event is Event.FINISHED:
             found[Kind(report.kind)] = report
     return found
-
-
-@contextmanager
-def _receiver(port: int, secret: str, reports: "queue.Queue[Report]") -> Iterator[None]:
-    def show(received: Received) -> None:
-        if not received.repeated:
-            reports.put(received.report)
-
-    with Receiver("127.0.0.1", port, "/buildbot", secret, show) as receiver:
-        thread = threading.Thread(target=receiver.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            receiver.shutdown()
-            thread.join()
 
 
 def _progress() -> Progress:

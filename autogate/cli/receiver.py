@@ -6,7 +6,8 @@ import socket
 import socketserver
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -168,6 +169,18 @@ class Receiver(ThreadingHTTPServer):
         """Bind, without the reverse look-up of the host's name that HTTPServer makes here."""
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Receive while the block runs, in a thread of its own."""
+        thread = threading.Thread(target=self.serve_forever, daemon=True)
+        with self:
+            thread.start()
+            try:
+                yield
+            finally:
+                self.shutdown()
+                thread.join()
 
     def take(self, headers: Headers, body: bytes) -> bool:
         """Judge a request and show its report; return whether it is a repeated one.

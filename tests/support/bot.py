@@ -1,8 +1,7 @@
 """The bot's end of the wire: believes what is signed, and keeps it."""
 
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from autogate.cli.local import free_port
@@ -47,17 +46,9 @@ class Bot:
         """Wait for a report of which ``condition`` holds, and return it."""
         return wait_for(lambda: next(filter(condition, self.reports), None), what)
 
-    @contextmanager
-    def listening(self, secret: str) -> Iterator[None]:
+    def listening(self, secret: str) -> AbstractContextManager[None]:
         """Listen while the block runs."""
-        with Receiver("127.0.0.1", self.port, "/buildbot", secret, self.received.append) as receiver:
-            thread = threading.Thread(target=receiver.serve_forever, daemon=True)
-            thread.start()
-            try:
-                yield
-            finally:
-                receiver.shutdown()
-                thread.join()
+        return Receiver("127.0.0.1", self.port, "/buildbot", secret, self.received.append).listening()
 
 
 def new_bot() -> Bot:
