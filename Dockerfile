@@ -7,7 +7,7 @@ FROM debian:trixie-slim AS base
 RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
         ca-certificates git openssh-client python3 tini \
-    && rm -rf /var/lib/apt/lists/* \
+    && apt-get clean && rm -rf /var/lib/apt/lists/* \
     && groupadd --gid 10001 autogate \
     && useradd --uid 10001 --gid autogate --home-dir /var/lib/autogate --no-create-home --shell /bin/sh autogate \
     && install -d -o autogate -g autogate -m 0700 /var/lib/autogate
@@ -26,7 +26,7 @@ FROM base AS build
 # hadolint ignore=DL3008
 RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends python3-venv \
-    && rm -rf /var/lib/apt/lists/* \
+    && apt-get clean && rm -rf /var/lib/apt/lists/* \
     && python3 -m venv /opt/venv
 WORKDIR /opt/autogate
 
@@ -53,7 +53,7 @@ FROM base AS master
 # hadolint ignore=DL3008
 RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends fonts-dejavu-core libcairo2 \
-    && rm -rf /var/lib/apt/lists/*
+    && apt-get clean && rm -rf /var/lib/apt/lists/*
 COPY --from=build-master /opt/venv /opt/venv
 COPY --from=build-master /opt/autogate /opt/autogate
 USER 10001:10001
