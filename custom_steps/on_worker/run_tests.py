@@ -284,20 +284,18 @@ def _kill_group() -> int:
     """Kill all processes of this process' own group but itself; return how many there were."""
     if os.getpgrp() != os.getpid():
         return 0  # somebody else's group: not ours to clear
-    killed = 0
-    again = True
-    while again:
-        again = False
-        for pid in _group_members():
+    killed: set[int] = set()
+    # A process that is about to die may have started another one.
+    while found := _group_members() - killed:
+        for pid in found:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-                killed += 1
-                again = True
-    return killed
+        killed |= found
+    return len(killed)
 
 
-def _group_members() -> list[int]:
-    members = []
+def _group_members() -> set[int]:
+    members = set()
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             state, _, group = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()[:3]
@@ -305,7 +303,7 @@ def _group_members() -> list[int]:
             continue
         pid = int(entry.name)
         if int(group) == os.getpgrp() and state not in "ZX" and pid != os.getpid():
-            members.append(pid)
+            members.add(pid)
     return members
 
 

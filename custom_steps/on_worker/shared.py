@@ -3,11 +3,13 @@
 import base64
 import collections
 import contextlib
+import ctypes
 import errno
 import fcntl
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -24,6 +26,8 @@ CHUNK = 3000
 """Characters of a line of the report: Buildbot breaks lines of more than 4096."""
 
 TAIL_BYTES = 64 * 1024
+PR_SET_PDEATHSIG = 1
+"""prctl(2): the signal that a process gets when its parent dies."""
 
 
 class Stop(Exception):  # noqa: N818 - no error of the program's: it is how a program ends early
@@ -177,8 +181,9 @@ def serve(main: Callable[[Report], Report], parameters: Report, marker: str) -> 
     """
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]  # both are text files
-    for name in [name for name in os.environ if name.startswith("GIT_") and name in GIT_LOCATIONS]:
-        del os.environ[name]
+    for name in GIT_LOCATIONS:
+        os.environ.pop(name, None)
+    _die_with_the_worker()
     try:
         report = main(parameters)
     except Stop as stop:
@@ -206,6 +211,17 @@ GIT_LOCATIONS = {
     "GIT_NAMESPACE",
 }
 """Variables that would point git at another repository than the build's."""
+
+
+def _die_with_the_worker() -> None:
+    """Have this process and all it started killed when the worker dies: the next build uses the same folder.
+
+    Linux alone can do it; elsewhere they end by themselves.
+    """
+    if os.getpgrp() != os.getpid() or not sys.platform.startswith("linux"):
+        return
+    signal.signal(signal.SIGUSR2, lambda *_: os.killpg(os.getpgrp(), signal.SIGKILL))
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGUSR2)
 
 
 def _text(file: IO[bytes]) -> str:

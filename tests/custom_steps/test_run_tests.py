@@ -4,12 +4,14 @@ from pathlib import Path
 
 import psutil
 import pytest
+from buildbot.process.results import Results
 
 from autogate.contract import FailedTest
 from custom_steps.on_worker.run_tests import MAX_SHOWN
 from tests.support.repository import Repository
+from tests.support.waiting import wait_for
 
-from .gate import Build, Gate
+from .gate import Build, Gate, checkout
 
 HEAD = "import os, pathlib, signal, subprocess, sys, threading, time, unittest\n\n\nclass Case(unittest.TestCase):\n"
 PASSES = "    def test_good(self):\n        pass\n\n"
@@ -262,3 +264,29 @@ def test_odd_bytes_and_forged_reports(gate: Gate, repository: Repository) -> Non
     )
     (test,) = assert_failed(run(gate, repository, unittest_file(odd)), "1 of 1 tests failed: test_it.Case.test_odd")
     assert "AssertionError" in test.excerpt
+
+
+def test_a_worker_that_dies_takes_its_tests_along_and_the_build_begins_again(
+    gate: Gate, repository: Repository, tmp_path: Path
+) -> None:
+    pid, go = tmp_path / "pid", tmp_path / "go"
+    wait = (
+        "    def test_wait(self):\n"
+        f"        if not pathlib.Path({str(go)!r}).exists():\n"
+        f"            pathlib.Path({str(pid)!r}).write_text(str(os.getpid()))\n"
+        "            threading.Event().wait()\n\n"
+    )
+    revision = repository.candidate({"tests/test_it.py": HEAD + wait})
+    repository.push("auto")
+    request = gate.begin(f"{checkout(repository)}, steps.RunTests()", revision)
+    running = int(wait_for(lambda: pid.read_text() if pid.exists() else "", "the test to run"))
+    tests = psutil.Process(running)
+    gate.worker.kill()
+    tests.wait(60)
+    go.touch()
+    gate.worker.start()
+    again = gate.finish(request)
+    assert_passed(again, "1 test passed")
+    lost, last = gate.get(f"buildrequests/{request}/builds")["builds"]
+    assert (Results[lost["results"]], last["buildid"]) == ("retry", again.id)
+    assert "autogate_cause" not in gate.get(f"builds/{lost['buildid']}/properties")["properties"][0]

@@ -361,7 +361,7 @@ def test_a_step_that_uses_an_environment_holds_it(gate: Gate, repository: Reposi
     request = gate.begin(f"{checkout(repository)}, steps.Virtualenv(), steps.RunTests()", revision)
     try:
         wait_for((tmp_path / "reached").exists, "the tests to run")
-        folder = gate.master.get(f"builds/{gate.running(request)}/properties")["properties"][0]["virtualenv"][0]
+        folder = gate.get(f"builds/{gate.running(request)}/properties")["properties"][0]["virtualenv"][0]
         with Path(folder + ".lock").open("r+") as lock, pytest.raises(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     finally:
