@@ -1,10 +1,12 @@
 """How long a push waits for its build, a result for its delivery, and what a hundred repositories cost the master.
 
-Beside it, in the same run: Buildbot's own GitPoller, poked as well, and HttpStatusPush. Times are taken where the bot stands:
+Beside it, in the same run: Buildbot's own GitPoller, poked as well, and HttpStatusPush. Times are taken at the bot:
 when the report of the start arrived, and when the report of the end arrived after the build's last command had ended.
 """
 
+import contextlib
 import json
+import sqlite3
 import statistics
 import tempfile
 import threading
@@ -40,6 +42,8 @@ command = ["sh", "-c", "date +%s.%N >{stamp}"]
 STOCK = """\
 from buildbot.plugins import *
 from buildbot.reporters.generators.build import BuildStartEndStatusGenerator
+from buildbot.reporters.message import MessageFormatterFunction
+as_json = MessageFormatterFunction(lambda context: context["build"], "json")
 factory = util.BuildFactory([
     steps.Git(repourl={url!r}, mode="full", method="clobber"),
     steps.ShellCommand(command=["sh", "-c", "date +%s.%N >{stamp}"]),
@@ -52,7 +56,8 @@ c = BuildmasterConfig = dict(
     schedulers=[schedulers.AnyBranchScheduler("auto", treeStableTimer=None, builderNames=["test"],
                                               change_filter=util.ChangeFilter(branch="auto"))],
     builders=[util.BuilderConfig(name="test", workernames=["worker-1"], factory=factory, collapseRequests=False)],
-    services=[reporters.HttpStatusPush({bot!r}, generators=[BuildStartEndStatusGenerator()])],
+    services=[reporters.HttpStatusPush({bot!r}, generators=[
+        BuildStartEndStatusGenerator(start_formatter=as_json, end_formatter=as_json)])],
     www=dict(port="tcp:{{www}}:interface=127.0.0.1", change_hook_dialects={{"poller": True}}),
     buildbotNetUsageData=None,
     db_url="sqlite:///state.sqlite",
@@ -173,10 +178,25 @@ def memory(folder: Path, repositories: int) -> float:
         installation.add_repository(f"repo{number}", f'url = "{link}"\n')
     try:
         installation.start()
+        builders = httpx.get(f"{installation.url}api/v2/builders", timeout=60).json()["builders"]
+        assert len(builders) == 2 * repositories + 1, "lint and test of each, and the janitor"
+        for number in range(repositories):
+            installation.poke(f"repo{number}")
+        database = installation.places.state / "master" / "state.sqlite"
+        wait_for(lambda: polled(database) == repositories, "every poller to have looked")
         assert installation.master.pid is not None
         return psutil.Process(installation.master.pid).memory_info().rss / 2**20
     finally:
         installation.stop()
+
+
+def polled(database: Path) -> int:
+    """Return how many pollers have saved what they saw."""
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        rows = connection.execute(
+            "SELECT count(*) FROM object_state JOIN objects ON objects.id = objectid WHERE class_name LIKE '%Poller%'"
+        )
+        return int(rows.fetchone()[0])
 
 
 def main() -> None:
