@@ -123,9 +123,9 @@ def child(poller: str, folder: Path, urls: Sequence[str]) -> None:
     from buildbot.plugins import changes  # noqa: PLC0415
     from buildbot.util.twisted import async_to_deferred  # noqa: PLC0415
     from twisted.internet import defer, reactor, task  # noqa: PLC0415
-    from zope.interface import implementer  # noqa: PLC0415
+    from zope.interface.declarations import implementer  # noqa: PLC0415
 
-    @implementer(IConfigLoader)
+    @implementer(IConfigLoader)  # type: ignore[no-untyped-call]
     class Loader:
         def __init__(self, configuration: dict[str, object]) -> None:
             self.configuration = configuration
@@ -157,8 +157,10 @@ def child(poller: str, folder: Path, urls: Sequence[str]) -> None:
         @async_to_deferred
         async def counted() -> None:
             nonlocal ended
-            await defer.maybeDeferred(poll)
-            ended += 1
+            try:
+                await defer.maybeDeferred(poll)
+            finally:
+                ended += 1
 
         source.poll = counted  # type: ignore[method-assign,assignment]
         return source

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from buildbot.master import BuildMaster
+from buildbot.util.eventual import eventually
 from buildbot.util.runprocess import RunProcess
 from buildbot.util.service import SharedService
 from twisted.internet import defer
@@ -118,7 +119,8 @@ class GitRunner:
         try:
             return await work()
         finally:
-            slots.release()
+            # In a turn of its own: what waits for the slot would else run within this, and hundreds may wait.
+            eventually(slots.release)
 
     async def _run(self, args: tuple[str, ...], stdin: bytes | None, limit: float | None) -> bytes:
         process = GitProcess(  # type: ignore[no-untyped-call]

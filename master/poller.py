@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from buildbot.changes.gitpoller import GitPoller
 from buildbot.config.errors import error as config_error
+from buildbot.util.eventual import eventually
 from buildbot.util.twisted import async_to_deferred
 from twisted.internet import defer
 from twisted.python import log
@@ -314,7 +315,8 @@ class AutogatePoller(GitPoller):
         lock = self.master.initLock
         if lock.locked:
             await self._runner.wait(lock.acquire())
-            lock.release()
+            # In a turn of its own: the next poller that waits would else run within this one, and hundreds may wait.
+            eventually(lock.release)
         self._runner.check()
 
     # What has been dealt with

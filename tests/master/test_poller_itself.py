@@ -11,6 +11,8 @@ import pytest
 from buildbot.config.errors import ConfigErrors
 from buildbot.plugins import changes
 from buildbot.util.twisted import async_to_deferred
+from twisted.internet import defer
+from twisted.python.failure import Failure
 
 from master import gitprocess, mirror
 from master.poller import AutogatePoller
@@ -168,6 +170,27 @@ class TestPollerItself(AutogateHarness):
             poller.force()
         await self.poll()
         assert most == 2
+
+    @async_to_deferred
+    async def test_hundreds_of_pollers_that_wait_do_not_pile_up(self) -> None:
+        await self.started()
+        await self.master.initLock.acquire()
+        ready = [defer.ensureDeferred(self.poller._until_master_is_ready()) for _ in range(500)]
+        self.master.initLock.release()
+        await defer.gatherResults(ready)
+        slots = await gitprocess.GitSlots.getService(self.master, 8)
+        for _ in range(8):
+            await slots.all.acquire()
+
+        async def fail() -> bytes:
+            raise OSError("too many open files")
+
+        runs = [defer.ensureDeferred(self.poller._runner._within(slots.all, fail)) for _ in range(500)]
+        for _ in range(8):
+            slots.all.release()
+        ended = await defer.DeferredList(runs, consumeErrors=True)
+        assert [isinstance(failure, Failure) and failure.type for _, failure in ended] == [OSError] * 500
+        await self.poll()
 
     def make_poller(self, url: str, name: str = "project-poller", **options: Any) -> Any:
         options.setdefault("max_git_processes", self.options.get("max_git_processes", 8))
