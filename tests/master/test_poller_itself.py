@@ -12,7 +12,6 @@ from buildbot.config.errors import ConfigErrors
 from buildbot.plugins import changes
 from buildbot.util.twisted import async_to_deferred
 from twisted.internet import defer
-from twisted.python.failure import Failure
 
 from master import gitprocess, mirror
 from master.poller import AutogatePoller
@@ -188,8 +187,8 @@ class TestPollerItself(AutogateHarness):
         runs = [defer.ensureDeferred(self.poller._runner._within(slots.all, fail)) for _ in range(500)]
         for _ in range(8):
             slots.all.release()
-        ended = await defer.DeferredList(runs, consumeErrors=True)
-        assert [isinstance(failure, Failure) and failure.type for _, failure in ended] == [OSError] * 500
+        ended: list[Any] = await defer.DeferredList(runs, consumeErrors=True)
+        assert [failure.type for _, failure in ended] == [OSError] * 500
         await self.poll()
 
     def make_poller(self, url: str, name: str = "project-poller", **options: Any) -> Any:
