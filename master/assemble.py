@@ -12,7 +12,7 @@ from buildbot.worker.base import Worker
 
 from autogate import names
 from autogate.settings import Problem, Repository, Settings
-from master import builders, schedulers
+from master import builders, database, schedulers
 from master.secrets import MountedSecrets
 from master.www import strports_quoted, www
 
@@ -56,7 +56,10 @@ def assemble(settings: Settings, surroundings: Surroundings) -> dict[str, Any]:
         "titleURL": site.site.base_url,
         "buildbotURL": site.site.base_url,
         "buildbotNetUsageData": None,
-        "db": {"db_url": surroundings.database_url},
+        "db": {
+            "db_url": surroundings.database_url,
+            "engine_kwargs": database.engine_arguments(surroundings.database_url),
+        },
         "protocols": {
             "pb": {
                 "port": f"tcp:{site.master.worker_port}:interface={strports_quoted(site.master.worker_interface)}",
