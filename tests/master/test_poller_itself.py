@@ -342,6 +342,21 @@ class TestPollerItself(AutogateHarness):
         await self.expect(("auto", sha))
 
     @async_to_deferred
+    async def test_a_target_that_moves_while_the_very_first_poll_is_cut_short(self) -> None:
+        self.options["gitbin"] = self.gate.git
+        sha = self.new_candidate()
+        self.gate.arm("before-fetch")
+        starting = defer.ensureDeferred(self.start())
+        await self.until(lambda: self.gate.reached("before-fetch"), "fetch")
+        self.repository.git("checkout", "-q", "main")
+        moved = self.repository.commit({"more.txt": "x"})
+        self.repository.push("main")
+        await self.stop()
+        await starting
+        await self.start()
+        await self.expect(("auto", sha), ("main", moved))
+
+    @async_to_deferred
     async def test_a_saved_state_that_cannot_be_read_makes_no_change(self) -> None:
         await self.started()
         sha = self.new_candidate()
