@@ -1,7 +1,7 @@
 """One stack for all tests here: it takes a minute to build, and the tests are about what it survives."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -31,7 +31,7 @@ poll_interval = 1
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Stack]:
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Autogate as `docker compose up --wait` brings it up from a clean copy, with no repository."""
     stack = Stack(tmp_path_factory.mktemp("compose"), OWNER)
     stack.copy_project()
@@ -40,17 +40,23 @@ def stack(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
         stack.up()
         yield stack
     finally:
-        if request.session.testsfailed:
-            _show_logs(stack)
         stack.destroy()
         left = run("docker", "ps", "--all", "--quiet", "--filter", f"label=com.docker.compose.project={stack.name}")
         assert not left, "containers are left behind"
 
 
-def _show_logs(stack: Stack) -> None:
-    for service in (*OURS, "db", "git"):
-        with contextlib.suppress(AssertionError):
-            print(f"== {service}\n{stack.logs(service)[-20000:]}")
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Put what the containers said into the report of a test that failed."""
+    report = yield
+    stack = getattr(item, "funcargs", {}).get("stack")
+    if report.failed and isinstance(stack, Stack):
+        for service in (*OURS, "db", "git"):
+            with contextlib.suppress(AssertionError):
+                report.sections.append((service, stack.logs(service)[-20000:]))
+    return report
 
 
 @pytest.fixture(scope="session")

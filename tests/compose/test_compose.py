@@ -289,8 +289,10 @@ class TestKills:
     def test_the_database_is_killed_in_mid_build(self, stack: Stack, shop: Repository) -> None:
         sha = hold(shop, "database_killed")
         where_it_runs(stack, "database_killed")
+        waits = stack.logs("master").count("the database is away")
         stack.kill("db")
         release(stack, "database_killed")
+        wait_for(lambda: stack.logs("master").count("the database is away") > waits, "the master to miss it")
         stack.up()
         assert passed(stack.verdicts(sha, BOTH))
 
@@ -298,6 +300,13 @@ class TestKills:
         stack.kill("db")
         sha = push(shop, {"shop/no_database.py": '"""Pushed to a master without a memory."""\n'}, "no-database")
         stack.up()
+        assert passed(stack.verdicts(sha, BOTH))
+
+    def test_the_database_is_restarted_in_mid_build(self, stack: Stack, shop: Repository) -> None:
+        sha = hold(shop, "database_restarted")
+        where_it_runs(stack, "database_restarted")
+        stack.compose("restart", "db")
+        release(stack, "database_restarted")
         assert passed(stack.verdicts(sha, BOTH))
 
     @pytest.mark.parametrize("service", ["master", "worker-1", "bot"])
