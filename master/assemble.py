@@ -8,16 +8,13 @@ from typing import Any
 from buildbot.configurators.janitor import JanitorConfigurator
 from buildbot.plugins import changes, reporters
 from buildbot.process.project import Project
-from buildbot.worker.base import Worker
 
 from autogate import names
 from autogate.settings import Problem, Repository, Settings
 from master import builders, database, schedulers
 from master.secrets import MountedSecrets
+from master.workers import GateWorker
 from master.www import strports_quoted, www
-
-WORKER_KEEPALIVE_SECONDS = 30
-"""A worker that dies silently is noticed after this long; Buildbot's own default is an hour."""
 
 JANITOR_HOUR = 4
 
@@ -66,13 +63,7 @@ def assemble(settings: Settings, surroundings: Surroundings) -> dict[str, Any]:
             }
         },
         "workers": [
-            Worker(
-                worker.name,
-                surroundings.secret(worker.secret),
-                max_builds=worker.max_builds,
-                keepalive_interval=WORKER_KEEPALIVE_SECONDS,
-            )
-            for worker in site.workers
+            GateWorker(worker.name, surroundings.secret(worker.secret), worker.max_builds) for worker in site.workers
         ],
         "projects": [Project(name=repository.name) for repository in repositories],
         "change_source": [_poller(repository, surroundings.ssh_command) for repository in repositories],
