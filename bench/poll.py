@@ -113,7 +113,7 @@ def measure(folder: Path, poller: str, urls: Sequence[str]) -> Cost:
     return Cost(**json.loads(done.stdout.splitlines()[-1]))
 
 
-def child(poller: str, folder: Path, urls: Sequence[str]) -> None:
+def child(poller: str, folder: Path, urls: Sequence[str]) -> None:  # noqa: PLR0915  half of it is imports
     """Run a master: two rounds of polls to know everything, then the one that is measured."""
     # Only this process needs Buildbot, and the reactor must not be installed in the other.
     from buildbot.changes.base import ReconfigurablePollingChangeSource  # noqa: PLC0415
