@@ -20,7 +20,8 @@ ENV AUTOGATE_CONFIG=/etc/autogate \
     LANG=C.UTF-8 \
     PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1
-WORKDIR /var/lib/autogate
+# not the state's folder: Python would take the master's folder in it for the package of that name
+WORKDIR /opt/autogate
 
 FROM base AS build
 # hadolint ignore=DL3008
@@ -28,7 +29,6 @@ RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends python3-venv \
     && apt-get clean && rm -rf /var/lib/apt/lists/* \
     && python3 -m venv /opt/venv
-WORKDIR /opt/autogate
 
 FROM build AS build-master
 COPY requirements/master.txt requirements/
