@@ -68,7 +68,8 @@ check: $(READY) ## Check types, style, and every script and file that has a chec
 	$(BIN)/yamllint --strict .
 
 bench: $(READY) ## Measure; NAME=poll measures one thing only
-	@for path in $(if $(NAME),bench/$(NAME).py,bench/[a-z]*.py); do \
+	@# the other modules are what these share
+	@for path in $(if $(NAME),bench/$(NAME).py,$$(grep -l '^if __name__ == "__main__"' bench/*.py)); do \
 	  name=$$(basename "$$path" .py); echo "== $$name"; $(BIN)/python -m "bench.$$name" $(ARGS); done
 
 lock: $(READY) ## Bring requirements/*.txt in line with pyproject.toml; ARGS=--upgrade takes newer versions
