@@ -4,15 +4,13 @@ import contextlib
 import getpass
 import os
 import shlex
-import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pytest
-
+from .debian import program
 from .ports import free_port
 from .waiting import wait_for
 
@@ -75,11 +73,16 @@ class GitServer:
         configuration.write_text(text + _NO_PENALTIES)
         if os.geteuid() == 0:
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # where it confines itself; compiled in
-        if subprocess.run([program(), "-t", "-f", configuration], capture_output=True, check=False).returncode:
+        if subprocess.run(
+            [program("sshd", "openssh-server"), "-t", "-f", configuration], capture_output=True, check=False
+        ).returncode:
             configuration.write_text(text)
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [program(), "-D", "-e", "-f", configuration], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                [program("sshd", "openssh-server"), "-D", "-e", "-f", configuration],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
             )
         wait_for(lambda: self._answers() or self._process.poll() is not None, "sshd to listen")  # type: ignore[union-attr]
         assert self._process.poll() is None, self.log()
@@ -151,31 +154,6 @@ def leave_shared_connections(folder: Path) -> None:
     """End every ssh that keeps a shared connection open in ``folder`` (see `autogate.ssh.sharing_folder`)."""
     for control in folder.glob("*") if folder.is_dir() else ():
         subprocess.run(["ssh", "-O", "exit", "-S", control, "nobody@nowhere"], capture_output=True, check=False)
-
-
-def program() -> str:
-    """Return the path of sshd; install it where that can be done, else skip, or fail where CI=true."""
-    if found := _find():
-        return found
-    if os.geteuid() == 0 and shutil.which("apt-get"):
-        # RUNLEVEL=1: no service is to be started, we start our own
-        environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
-        for arguments in (["update"], ["install", "-y", "--no-install-recommends", "openssh-server"]):
-            subprocess.run(
-                ["apt-get", "-q", "-o", "DPkg::Lock::Timeout=300", *arguments],
-                env=environment,
-                capture_output=True,
-                check=False,
-            )
-    if found := _find():
-        return found
-    if os.environ.get("CI", "").lower() == "true":
-        pytest.fail("there is no sshd: apt-get install openssh-server")
-    pytest.skip("THERE IS NO SSHD, SO SSH IS NOT TESTED: apt-get install openssh-server")
-
-
-def _find() -> str | None:
-    return shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin:/sbin")
 
 
 def _output(*command: str) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from autogate.contract import Result
+from tests.support.debian import program
 from tests.support.gate import BUILDERS, RESULTS, SECRET, SHA, Gate, finished, told
 from tests.support.ports import free_port
 from tests.support.receiver import Delivery, Receiver, Reply
@@ -167,9 +168,7 @@ def test_a_thousand_results_through_a_receiver_that_fails_at_random(tmp_path: Pa
 
 @pytest.fixture
 def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    programs = shutil.which("postgres"), shutil.which("initdb")
-    if None in programs:
-        pytest.skip("PostgreSQL is not installed")
+    postgres, initdb = program("postgres", "postgresql"), program("initdb", "postgresql")
     folder = tmp_path_factory.mktemp("postgresql")
     # the server refuses to run as root
     account = {"user": "postgres"} if os.geteuid() == 0 else {}
@@ -179,11 +178,11 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
                 above.chmod(above.stat().st_mode | 0o055)
         shutil.chown(folder, "postgres")
     data, port = folder / "data", free_port()
-    subprocess.run(["initdb", "-D", data, "-U", "autogate", "-A", "trust"], check=True, capture_output=True, **account)  # type: ignore[call-overload]
+    subprocess.run([initdb, "-D", data, "-U", "autogate", "-A", "trust"], check=True, capture_output=True, **account)  # type: ignore[call-overload]
     options = f"-c listen_addresses=127.0.0.1 -p {port} -c unix_socket_directories={folder} -c fsync=off"
-    server = subprocess.Popen(["postgres", "-D", data, *options.split()], stderr=subprocess.DEVNULL, **account)  # type: ignore[call-overload]
+    server = subprocess.Popen([postgres, "-D", data, *options.split()], stderr=subprocess.DEVNULL, **account)  # type: ignore[call-overload]
     try:
-        ready = ["pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
+        ready = [program("pg_isready", "postgresql"), "-q", "-h", "127.0.0.1", "-p", str(port)]
         wait_for(lambda: subprocess.run(ready, check=False).returncode == 0, "PostgreSQL")
         yield f"postgresql://autogate@127.0.0.1:{port}/postgres"
     finally:
