@@ -16,7 +16,6 @@ from autogate import names
 from autogate.names import Kind
 from autogate.settings import Repository
 
-PRIORITY_FORCED = 30
 PRIORITY_AUTO = 20
 PRIORITY_TARGET = 10
 PRIORITY_TRY = 0

@@ -22,11 +22,11 @@ from autogate import ssh
 from autogate.cli import app, deploykeys, doctor
 from autogate.cli import check as checking
 from autogate.cli.doctor import Progress, Row, Scope, Status, examine
+from autogate.cli.local import free_port
 from autogate.cli.receiver import Receiver
 from autogate.git import Git
 from autogate.ssh import Role
 from tests.support.installation import AUTOGATE, SITE, Installation
-from tests.support.ports import free_port
 from tests.support.repository import Repository
 from tests.support.sshd import GitServer, leave_shared_connections
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from tests.support.ports import free_port
+from autogate.cli.local import free_port
 from tests.support.repository import Repository
 from tests.support.waiting import wait_for
 

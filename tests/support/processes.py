@@ -10,7 +10,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from .ports import free_port
+from autogate.cli.local import free_port
+
 from .waiting import wait_for
 
 BIN = Path(sys.executable).parent

@@ -10,9 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Self
 
+from autogate.cli.local import free_port
 from autogate.contract import DELIVERY_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, Report, SignatureError, verify
-
-from .ports import free_port
 
 
 @dataclass(frozen=True)

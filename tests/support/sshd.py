@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from autogate.cli.local import free_port
+
 from .debian import program
-from .ports import free_port
 from .waiting import wait_for
 
 # Arguments: the path in the url, the bare repository, and "read" or "write". What it says is what GitHub says.

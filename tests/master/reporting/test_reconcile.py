@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from autogate.cli.local import free_port
 from autogate.contract import Result
 from tests.support.debian import program
 from tests.support.gate import BUILDERS, RESULTS, SECRET, SHA, Gate, finished, told
-from tests.support.ports import free_port
 from tests.support.receiver import Delivery, Receiver, Reply
 from tests.support.waiting import wait_for
 
