@@ -13,7 +13,6 @@ STOCK_FAILS = {
     "test_builds_are_requested_when_the_master_died_before_a_scheduler_heard": "never built",
     "test_fields_of_a_change": "a second change, for what the merge brings from the target",
     "test_first_auto_ever_is_there_at_the_first_poll": "the first poll makes no change",
-    "test_reconfigure_in_mid_poll": "both pushes are lost",
     "test_repository_without_a_branch_at_the_first_poll": "the first branch ever gives no change",
     "test_state_cannot_be_saved": "doubled",
     "test_target_is_fast_forwarded_to_what_was_built_on_auto": "no change",
@@ -22,6 +21,11 @@ STOCK_FAILS = {
     "test_unreachable_for_ten_polls": "a traceback at every poll",
 }
 """Case -> what Buildbot's own poller does there, as its documentation has it configured by default."""
+
+STOCK_MAY_FAIL = {
+    "test_reconfigure_in_mid_poll": "both pushes are lost, unless its poll ends before the reconfiguration stops it",
+}
+"""A race inside Buildbot's own poller, which a slow machine decides the other way."""
 
 STOCK_FAILS_WITH_EVERY_PUSH = {
     "test_auto_is_reset_to_the_target": "the reset gives a change",
@@ -61,8 +65,8 @@ def run(suite: unittest.TestSuite) -> dict[str, str]:
 def test_the_cases_bite() -> None:
     """Buildbot's own poller fails exactly the listed cases."""
     failed = run(unittest.defaultTestLoader.loadTestsFromTestCase(StockCases))
-    unexpected = "".join(failed[case] for case in failed.keys() - STOCK_FAILS.keys())
-    assert set(failed) == set(STOCK_FAILS), unexpected
+    decided = failed.keys() - STOCK_MAY_FAIL.keys()
+    assert decided == STOCK_FAILS.keys(), "".join(failed[case] for case in decided - STOCK_FAILS.keys())
 
 
 def test_the_cases_bite_also_with_every_push() -> None:
