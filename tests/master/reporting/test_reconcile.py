@@ -1,9 +1,6 @@
 """Events that never got to the outbox are found, history is not sent, and the outbox does not grow for ever."""
 
-import os
 import random
-import shutil
-import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
@@ -11,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from autogate.cli.local import free_port
 from autogate.contract import Result
-from tests.support.debian import program
 from tests.support.gate import BUILDERS, RESULTS, SECRET, SHA, Gate, finished, told
+from tests.support.postgresql import postgresql_server
 from tests.support.receiver import Delivery, Receiver, Reply
 from tests.support.waiting import wait_for
 
@@ -167,27 +163,9 @@ def test_a_thousand_results_through_a_receiver_that_fails_at_random(tmp_path: Pa
 
 
 @pytest.fixture
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    postgres, initdb = program("postgres", "postgresql"), program("initdb", "postgresql")
-    folder = tmp_path_factory.mktemp("postgresql")
-    # the server refuses to run as root
-    account = {"user": "postgres"} if os.geteuid() == 0 else {}
-    if account:
-        for above in (folder, *folder.parents):
-            if above.stat().st_uid == os.geteuid() and above != Path("/"):
-                above.chmod(above.stat().st_mode | 0o055)
-        shutil.chown(folder, "postgres")
-    data, port = folder / "data", free_port()
-    subprocess.run([initdb, "-D", data, "-U", "autogate", "-A", "trust"], check=True, capture_output=True, **account)  # type: ignore[call-overload]
-    options = f"-c listen_addresses=127.0.0.1 -p {port} -c unix_socket_directories={folder} -c fsync=off"
-    server = subprocess.Popen([postgres, "-D", data, *options.split()], stderr=subprocess.DEVNULL, **account)  # type: ignore[call-overload]
-    try:
-        ready = [program("pg_isready", "postgresql"), "-q", "-h", "127.0.0.1", "-p", str(port)]
-        wait_for(lambda: subprocess.run(ready, check=False).returncode == 0, "PostgreSQL")
-        yield f"postgresql://autogate@127.0.0.1:{port}/postgres"
-    finally:
-        server.terminate()
-        server.wait()
+def postgresql(tmp_path: Path) -> Iterator[str]:
+    with postgresql_server(tmp_path / "postgresql") as url:
+        yield url
 
 
 def test_on_postgresql(receiver: Receiver, tmp_path: Path, postgresql: str) -> None:

@@ -1,0 +1,89 @@
+"""A PostgreSQL server of its own for a test."""
+
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from .debian import program
+from .waiting import wait_for
+
+
+@contextlib.contextmanager
+def postgresql_server(folder: Path) -> Iterator[str]:
+    """Run an empty server while the block runs.
+
+    Args:
+        folder: Is made if need be; its log goes there.
+
+    Yields:
+        The url of a database in which the user may do everything: ``postgresql://autogate@127.0.0.1:PORT/postgres``.
+    """
+    postgres, initdb = program("postgres", "postgresql"), program("initdb", "postgresql")
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / "postgresql.log"
+    with _home(folder) as (home, account), _reserved_port() as port, log.open("wb") as output:
+        data = home / "data"
+        _run([initdb, "-D", str(data), "-U", "autogate", "-A", "trust", "--no-sync"], home, account)
+        options = f"-c listen_addresses=127.0.0.1 -p {port} -c unix_socket_directories= -c fsync=off"
+        server = subprocess.Popen(
+            [postgres, "-D", data, *options.split()],
+            cwd=home,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            **account,
+        )
+        try:
+            wait_for(lambda: server.poll() is not None or _ready(data), "PostgreSQL to start")
+            assert server.poll() is None, log.read_text("utf-8", "replace")
+            yield f"postgresql://autogate@127.0.0.1:{port}/postgres"
+        finally:
+            # SIGTERM would wait for clients that are still there
+            server.send_signal(signal.SIGINT)
+            try:
+                server.wait(60)
+            finally:
+                server.kill()
+                server.wait()
+
+
+@contextlib.contextmanager
+def _home(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Return where the server's files go, and as whom to run it: it refuses to run as root."""
+    if os.geteuid() != 0:
+        yield folder, {}
+        return
+    # pytest's folders are root's alone, and every session that starts makes them so again
+    with tempfile.TemporaryDirectory(prefix="autogate-postgresql-") as home:
+        shutil.chown(home, "postgres")
+        yield Path(home), {"user": "postgres", "group": pwd.getpwnam("postgres").pw_gid, "extra_groups": []}
+
+
+def _run(command: list[str], folder: Path, account: dict[str, Any]) -> None:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, **account)
+    assert done.returncode == 0, f"{command[0]} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
+
+
+@contextlib.contextmanager
+def _reserved_port() -> Iterator[int]:
+    """Keep a port that no one else gets, but on which who asks for it by number can listen."""
+    with socket.socket() as reserved:
+        # Linux lets a second socket with this option listen while the first does not; PostgreSQL sets it
+        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        reserved.bind(("127.0.0.1", 0))
+        yield reserved.getsockname()[1]
+
+
+def _ready(data: Path) -> bool:
+    """Tell what pg_ctl looks for: asking the port could reach another server."""
+    with contextlib.suppress(FileNotFoundError):
+        return (data / "postmaster.pid").read_text().splitlines()[7:8] == ["ready   "]
+    return False
