@@ -32,6 +32,7 @@ from .secretstore import SECRET_NAME, SecretName
 
 WorkerName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,49}$")]
 VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+PersonName = Annotated[str, StringConstraints(pattern=r"^[^\s@,=][^\s,=]{0,99}$")]
 UserName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.@-]{1,64}$")]
 Command = Annotated[tuple[str, ...], Field(min_length=1)]
 RelativePath = Annotated[str, StringConstraints(pattern=r"^[^-/\x00-\x1f][^\x00-\x1f]*$")]
@@ -123,7 +124,7 @@ class Master(Table):
 
 
 class Database(Table):
-    """Where Buildbot keeps its state."""
+    """Where Buildbot, or the bot, keeps its state."""
 
     url: str = Field(
         default="sqlite:///state.sqlite",
@@ -150,6 +151,32 @@ class Bot(Table):
     protocol: Literal["autogate", "homu"] = Field(
         default="autogate", description="'homu' posts what an unmodified Homu understands."
     )
+    name: str = Field(
+        default="autogate",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,38}$",
+        description="What comments call the bot: `@autogate r+`. Its merges are made under this name.",
+    )
+    email: str = Field(
+        default="autogate@localhost",
+        pattern=r"^[^\s<>@]+@[^\s<>@]+$",
+        description="The committer's e-mail address of its merges.",
+    )
+    interface: str = Field(
+        default="127.0.0.1", pattern=r"^[0-9A-Fa-f.:]+$", description="Address that the bot listens on."
+    )
+    port: int = Field(default=8080, ge=1, le=65535, description="TCP port that the bot listens on.")
+    master: PlainUrl | None = Field(
+        default=None,
+        description="Address of Buildbot's web UI as the bot reaches it; `site.url` when left out.",
+    )
+    user: UserName | None = Field(
+        default=None,
+        description="User of `[web.users]` that the bot signs in as to ask Buildbot for lost results; in `admins`, it "
+        "cancels builds too.",
+    )
+    database: Database = Field(
+        default_factory=lambda: Database(url="sqlite:///bot.sqlite"), description="Where the bot keeps its state."
+    )
 
 
 class SiteFile(Table):
@@ -161,6 +188,12 @@ class SiteFile(Table):
     database: Database = Database()
     bot: Bot | None = Field(default=None, description="Left out: results are shown in the web UI only.")
     workers: tuple[Worker, ...] = Field(description="At least one [[workers]] table.")
+
+    @validator(mode="after")
+    def _the_bot_is_a_user(self) -> Self:
+        if self.bot and self.bot.user and self.bot.user not in self.web.users:
+            raise ValueError(f"bot.user is {self.bot.user!r}, who is not in [web.users]; add a line there")
+        return self
 
     @field_validator("workers")
     @classmethod
@@ -225,6 +258,32 @@ class Deploy(Table):
     max_time: int = Field(default=7200, ge=1, description="Seconds after which it is stopped in any case.")
 
 
+class Review(Table):
+    """Who may say what to the bot."""
+
+    reviewers: frozenset[PersonName] = Field(
+        default=frozenset(), description="Who may approve: names of the forge, or of API tokens."
+    )
+    try_users: frozenset[PersonName] = Field(
+        default=frozenset(), description="Who may, besides, start try builds, retry, cancel and set priorities."
+    )
+
+
+class Batch(Table):
+    """How many pull requests are merged and tested together."""
+
+    max: int = Field(default=8, ge=1, le=64, description="At most so many; 1 tests each alone, as Homu does.")
+
+
+class Gate(Table):
+    """How patient the gate is."""
+
+    timeout: int = Field(default=14400, ge=10, description="Seconds from a candidate's push to its last verdict.")
+    infrastructure_retries: int = Field(
+        default=2, ge=0, le=20, description="New attempts after a failure that is nobody's fault."
+    )
+
+
 class Repository(Table):
     """`repos.d/NAME.toml`: one repository."""
 
@@ -241,6 +300,16 @@ class Repository(Table):
     lint: Lint = Lint()
     test: Test = Test()
     deploy: Deploy | None = None
+    forge: Literal["git"] = Field(
+        default="git", description="Where pull requests live; 'git' takes pushes to refs/for/TARGET/TOPIC."
+    )
+    report_secret: SecretName | None = Field(
+        default=None,
+        description="Name of the secret that results of this repository are signed with, not `bot.secret`.",
+    )
+    review: Review = Review()
+    batch: Batch = Batch()
+    gate: Gate = Gate()
 
     @field_validator("url")
     @classmethod
@@ -381,8 +450,12 @@ class Settings:
             named.append(NamedSecret(site.database.secret, "password of the database"))
         if site.bot:
             named.append(NamedSecret(site.bot.secret, "shared by master and bot"))
+            if site.bot.database.secret:
+                named.append(NamedSecret(site.bot.database.secret, "password of the bot's database"))
         named += [NamedSecret(worker.secret, f"password of the worker {worker.name!r}") for worker in site.workers]
         for repository in self.repositories:
+            if repository.report_secret:
+                named.append(NamedSecret(repository.report_secret, f"signs the results of {repository.name!r}"))
             for variable, name in repository.deploy.secrets.items() if repository.deploy else ():
                 named.append(NamedSecret(name, f"{variable} of {repository.name!r} when it is deployed", given=True))
         merged: dict[str, NamedSecret] = {}
