@@ -61,6 +61,10 @@ class Desk(Protocol):
         """Tell whether this process acts; else it stands by."""
         ...
 
+    def looked_at(self, repository: str) -> datetime | None:
+        """Return when the forge was last read with success; None when it has not been yet, or not by this process."""
+        ...
+
     async def state(self, repository: str) -> State:
         """Return what is known now."""
         ...
