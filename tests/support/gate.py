@@ -80,7 +80,9 @@ class Gate(Master):
             with connection.makefile() as answer:
                 line = answer.readline()
         assert line, self.log()[-4000:]
-        return json.loads(line)
+        told = json.loads(line)
+        assert "fault" not in told, f"{command}: {told['fault']}"
+        return told["answer"]
 
     def ask(self, builder: str = "shop-test", revision: str | None = SHA, **properties: Any) -> int:
         """Add a request and return its id."""

@@ -24,6 +24,7 @@ from buildbot.worker.local import LocalWorker
 from twisted.internet import endpoints, protocol, reactor
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.protocols.basic import LineOnlyReceiver
+from twisted.python.failure import Failure
 
 from master.reporting.backoff import Pace
 from master.reporting.outbox import Outbox
@@ -139,7 +140,9 @@ class Conversation(LineOnlyReceiver):
         done.addBoth(self._answer)
 
     def _answer(self, result: Any) -> None:
-        self.sendLine(json.dumps(result, default=str).encode())  # type: ignore[no-untyped-call]
+        failed = isinstance(result, Failure)
+        answer = {"fault": result.getTraceback()} if failed else {"answer": result}
+        self.sendLine(json.dumps(answer, default=str).encode())  # type: ignore[no-untyped-call]
 
     async def do_ask(self, builder: str, revision: str | None, branch: str = "auto", **properties: Any) -> int:
         """Add a request and return its id."""
@@ -158,11 +161,13 @@ class Conversation(LineOnlyReceiver):
     async def do_end(self, builder: str, results: list[int], revision: str) -> list[int]:
         """Add requests that nobody builds and complete each with one of the results."""
         ended = []
-        for result in results:
-            request = await self.do_ask(builder, revision)
-            assert await self._master.data.updates.claimBuildRequests([request])
-            assert await self._master.data.updates.completeBuildRequests([request], result)
-            ended.append(request)
+        # else Buildbot may claim one first and build it
+        async with self._master.botmaster.brd.activity_lock:
+            for result in results:
+                request = await self.do_ask(builder, revision)
+                assert await self._master.data.updates.claimBuildRequests([request])
+                assert await self._master.data.updates.completeBuildRequests([request], result)
+                ended.append(request)
         return ended
 
     async def do_cancel(self, request: int) -> None:
@@ -170,14 +175,12 @@ class Conversation(LineOnlyReceiver):
         self._master.data.control("cancel", {"reason": "test"}, ("buildrequests", request))
 
     async def do_pause(self) -> None:
-        """Let no further build begin."""
-        self._master.botmaster.brd.stock = self._master.botmaster.brd.maybeStartBuildsOn
-        self._master.botmaster.brd.maybeStartBuildsOn = lambda names: None
+        """Let no further build begin; one that is being begun now has begun when this is answered."""
+        await self._master.botmaster.brd.activity_lock.acquire()
 
     async def do_unpause(self) -> None:
         """Let builds begin again."""
-        self._master.botmaster.brd.maybeStartBuildsOn = self._master.botmaster.brd.stock
-        self._master.botmaster.maybeStartBuildsForAllBuilders()
+        self._master.botmaster.brd.activity_lock.release()
 
     async def do_cancel_as_it_begins(self) -> None:
         """Cancel the next request after it was claimed and before its build knows of it."""
