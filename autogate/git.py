@@ -5,7 +5,7 @@ import contextlib
 import os
 import re
 import signal
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +36,24 @@ _CURES = (
         "the deploy key may only read; one that writes is made with `autogate keys add NAME --write`",
     ),
     (
+        re.compile(r"does not support --atomic"),
+        "the server cannot move several refs in one step, without which a change could land that has just been "
+        "replaced: set receive.advertiseAtomic to true there, or use a newer git on it",
+    ),
+    (
+        re.compile(r"[Pp]rotected branch|GH006|GH013"),
+        "the server protects this branch: let the bot's deploy key push to it, and nobody else",
+    ),
+    (
+        re.compile(r"deletion prohibited|denyDeletes"),
+        "the server lets nobody delete refs: set receive.denyDeletes to false there, since landed topics are deleted",
+    ),
+    (
+        re.compile(r"hook declined|hidden ref"),
+        "the server refuses the push: let the bot's key push to the targets, to the candidate branches and to "
+        "refs/autogate/",
+    ),
+    (
         re.compile(r"Host key verification failed"),
         "the host's key is not in known_hosts: run `autogate keys add NAME` and compare the fingerprint it shows",
     ),
@@ -58,13 +76,20 @@ class GitError(Exception):
         command: The subcommand, such as ``ls-remote``.
         code: Its exit code; None when it was stopped for taking too long.
         stderr: What it printed, without the user part of any URL.
+        out: What it printed on its standard output.
     """
 
-    def __init__(self, command: str, code: int | None, stderr: str) -> None:
-        super().__init__(command, code, stderr)
+    def __init__(self, command: str, code: int | None, stderr: str, out: bytes = b"") -> None:
+        super().__init__(command, code, stderr, out)
         self.command = command
         self.code = code
         self.stderr = without_userinfo(stderr).strip()
+        self.out = out
+
+    @property
+    def is_refusal(self) -> bool:
+        """Tell whether the server was reached and said no to a push; anything else may pass by itself."""
+        return "[remote rejected]" in self.stderr
 
     @property
     def cure(self) -> str:
@@ -90,8 +115,22 @@ class Git:
     ssh_command: str = ""
     timeout: float = 60
 
-    async def run(self, *args: str, cwd: Path | None = None, stdin: bytes | None = None) -> bytes:
+    async def run(
+        self,
+        *args: str,
+        cwd: Path | None = None,
+        stdin: bytes | None = None,
+        env: Mapping[str, str] | None = None,
+        pass_fds: Sequence[int] = (),
+    ) -> bytes:
         """Run ``git ARGS`` and return what it printed on its standard output.
+
+        Args:
+            args: The subcommand and its arguments.
+            cwd: Where it runs.
+            stdin: What it reads; nothing when None.
+            env: Variables to set besides.
+            pass_fds: Files that it shall hold open as long as it lives, such as a lock.
 
         Raises:
             GitError: it failed, or took longer than `timeout`.
@@ -101,7 +140,8 @@ class Git:
             "git",
             *args,
             cwd=cwd,
-            env=os.environ | environment(self.ssh_command),
+            env=os.environ | environment(self.ssh_command) | (env or {}),
+            pass_fds=pass_fds,
             stdin=asyncio.subprocess.PIPE if stdin is not None else asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -119,7 +159,7 @@ class Git:
                     os.killpg(process.pid, signal.SIGKILL)
                 await process.wait()
         if process.returncode:
-            raise GitError(args[0], process.returncode, err.decode("utf-8", "replace"))
+            raise GitError(args[0], process.returncode, err.decode("utf-8", "replace"), out)
         return out
 
     async def ls_remote(self, url: str, branches: Iterable[str]) -> dict[str, str]:
@@ -130,6 +170,22 @@ class Git:
         """
         branches = list(branches)
         return parse_ls_remote(await self.run(*ls_remote_args(url, branches)), branches)
+
+    async def remote_refs(self, url: str, patterns: Iterable[str]) -> dict[str, str]:
+        """Return full name -> object of the refs at ``url`` that match, in one connection.
+
+        Args:
+            url: The repository.
+            patterns: Full names, or beginnings of full names with ``*`` at the end. At least one.
+
+        Raises:
+            GitError: the repository could not be read.
+        """
+        patterns = list(patterns)
+        found = parse_refs(await self.run("ls-remote", "--refs", "--", url, *patterns))
+        exact = {pattern for pattern in patterns if not pattern.endswith("*")}
+        beginnings = tuple(pattern[:-1] for pattern in patterns if pattern.endswith("*"))
+        return {ref: sha for ref, sha in found.items() if ref in exact or ref.startswith(beginnings)}
 
 
 def environment(ssh_command: str = "") -> dict[str, str]:
@@ -154,14 +210,21 @@ def parse_ls_remote(output: bytes, branches: Iterable[str]) -> dict[str, str]:
     Only exactly ``branches`` are kept: git matches its patterns at the end of a name, so ``refs/heads/main`` also
     prints ``refs/heads/old/refs/heads/main``.
     """
-    wanted = set(branches)
-    tips: dict[str, str] = {}
-    for line in output.decode("utf-8", "replace").split("\n"):
+    refs = parse_refs(output)
+    return {branch: refs[HEADS + branch] for branch in branches if HEADS + branch in refs}
+
+
+def parse_refs(output: bytes) -> dict[str, str]:
+    """Return full name -> SHA from what ``git ls-remote`` printed.
+
+    A byte of a name that is no UTF-8 becomes a lone surrogate, as in file names (PEP 383).
+    """
+    refs: dict[str, str] = {}
+    for line in output.decode("utf-8", "surrogateescape").split("\n"):
         sha, _, ref = line.partition("\t")
-        branch = ref.removeprefix(HEADS)
-        if is_sha(sha) and ref.startswith(HEADS) and branch in wanted:
-            tips[branch] = sha
-    return tips
+        if is_sha(sha) and ref:
+            refs[ref] = sha
+    return refs
 
 
 def is_sha(text: str) -> bool:
@@ -177,6 +240,19 @@ def branch_name_fault(name: str) -> str:
         return "starts with a dash, which git would read as an option"
     if name.startswith(HEADS):
         return f"is written without {HEADS}"
+    return _name_fault(name)
+
+
+def ref_name_fault(name: str) -> str:
+    """Return what is wrong with the full name of a ref, such as ``refs/for/main/topic``, or an empty string."""
+    if not name.startswith("refs/"):
+        return "does not start with refs/"
+    if any("\ud800" <= character <= "\udfff" for character in name):
+        return "is not written in UTF-8"
+    return _name_fault(name)
+
+
+def _name_fault(name: str) -> str:
     if name.startswith(("/", ".")) or name.endswith(("/", ".")) or name == "@":
         return "begins or ends with a character that git refuses there"
     if found := _FORBIDDEN_IN_REF.search(name):
