@@ -33,6 +33,8 @@ class Policy(Value):
         timeout: Seconds that an attempt may take from its push to its last verdict.
         infrastructure_retries: So many times an attempt is made again when it failed for no fault of the change.
         ask_interval: Seconds of silence after which Buildbot is asked what became of an attempt.
+        bot: What comments call the bot, and its own login: it never obeys itself.
+        comments: Whether the forge has comments, in which a status is shown.
     """
 
     targets: tuple[str, ...] = ()
@@ -43,6 +45,8 @@ class Policy(Value):
     timeout: float = 14400
     infrastructure_retries: int = 2
     ask_interval: float = 60
+    bot: str = "autogate"
+    comments: bool = False
 
 
 class Rollup(StrEnum):
@@ -62,6 +66,7 @@ class Approval(Value):
         by: Who said so; differs from ``reviewer`` after ``r=NAME``.
         at: When.
         trace: The comment's trace, which follows the change through attempt, builds and landing.
+        as_delegate: Whether ``by`` had no right to it but a delegation, with which it falls.
     """
 
     head: str
@@ -69,6 +74,7 @@ class Approval(Value):
     by: str
     at: AwareDatetime
     trace: str
+    as_delegate: bool = False
 
 
 # Why an approved pull request is set aside until somebody does something
@@ -157,7 +163,9 @@ class PullRequest(Value):
         delegates: Who may approve it though no reviewer.
         setback: Why it is set aside although approved.
         waits_for: Another pull request that it conflicts with and that is being tested now.
-        last_attempt: The newest attempt with it.
+        stale: Its head could not be fetched: it is to be read again before anything is done with it.
+        last_attempt: The newest attempt with it that could land.
+        last_try: The newest try attempt that somebody asked for.
         landed_as: The merge commit that brought it into its target.
     """
 
@@ -179,13 +187,21 @@ class PullRequest(Value):
     delegates: frozenset[str] = frozenset()
     setback: Setback | None = None
     waits_for: int | None = None
+    stale: bool = False
     last_attempt: int | None = None
+    last_try: int | None = None
     landed_as: str | None = None
 
     @property
     def is_ready(self) -> bool:
         """Tell whether it is approved and nothing of its own keeps it back."""
-        return self.standing is Standing.OPEN and self.approval is not None and self.setback is None
+        return (
+            self.approval is not None
+            and self.setback is None
+            and self.standing is Standing.OPEN
+            and self.waits_for is None
+            and not self.stale
+        )
 
 
 class Verdict(Value):
@@ -258,7 +274,7 @@ class Outcome(Value):
     Attributes:
         reason: ``landed``, ``passed`` (a try attempt), ``failed``, ``timed_out``, ``infrastructure``, ``base_moved``,
             ``head_moved``, ``withdrawn``, ``cancelled``, ``conflict``, ``nothing_to_do``, ``builders_changed``,
-            ``superseded``.
+            ``retargeted``, ``closed``, ``contradicted``.
         detail: More about it, for people.
         builder: The builder whose verdict decided.
     """
@@ -286,6 +302,7 @@ class Attempt(Value):
         pushed_at: When the candidate branch had it.
         deadline: When it times out.
         ask_at: When Buildbot is to be asked next.
+        asks: So many times Buildbot was asked.
         silent_asks: So many times in a row Buildbot knew of no request for some builder.
         complaint: What Buildbot lacks for this attempt, such as a builder that it does not know.
         tries: So many attempts with these members failed before, for no fault of the change.
@@ -308,6 +325,7 @@ class Attempt(Value):
     pushed_at: AwareDatetime | None = None
     deadline: AwareDatetime | None = None
     ask_at: AwareDatetime | None = None
+    asks: int = 0
     silent_asks: int = 0
     complaint: str = ""
     tries: int = 0
@@ -386,7 +404,8 @@ class Target(Value):
 
     Attributes:
         name: The branch.
-        tip: Its newest commit, as last seen.
+        tip: Its newest commit, as last seen; None when it does not exist.
+        read_at: When that was seen; None when it never was.
         freeze: Set while it is frozen.
         hunt: Set while culprits are searched.
         again: Members of an attempt that is to be made again first, and how often it was made.
@@ -394,6 +413,7 @@ class Target(Value):
 
     name: str
     tip: str | None = None
+    read_at: AwareDatetime | None = None
     freeze: Freeze | None = None
     hunt: Hunt | None = None
     again: tuple[tuple[int, ...], int] | None = None
@@ -419,6 +439,14 @@ class TryRequest(Value):
     tries: int = 0
 
 
+class Ended(Value):
+    """A pull request that has ended: what was read of it before then does not open it again."""
+
+    source: str
+    number: int
+    at: AwareDatetime
+
+
 class Repository(Value):
     """What holds for the repository as a whole; small, and written whole when it changes.
 
@@ -428,6 +456,7 @@ class Repository(Value):
         targets: Target by name.
         pause: Set while it is paused.
         tries: Try builds that wait, oldest first.
+        ended: The pull requests that ended last.
         next_attempt: The id that the next attempt gets.
         next_number: The number that the next pull request gets, where the forge gives none.
     """
@@ -437,6 +466,7 @@ class Repository(Value):
     targets: Mapping[str, Target] = {}
     pause: Pause | None = None
     tries: tuple[TryRequest, ...] = ()
+    ended: tuple[Ended, ...] = ()
     next_attempt: int = 1
     next_number: int = 1
 
