@@ -32,6 +32,7 @@ class MakeCandidate(Value):
 
     Attributes:
         attempt: The attempt, named in the commits.
+        to: What the candidate is for, so that the commits do not call a trial approved.
         on: Which target.
         base: Start here instead of the target's tip.
         members: In this order.
@@ -40,6 +41,7 @@ class MakeCandidate(Value):
 
     kind: Literal["make_candidate"] = "make_candidate"
     attempt: int
+    to: AttemptKind = AttemptKind.AUTO
     on: str
     base: str | None = None
     members: tuple[Member, ...]

@@ -1,0 +1,1 @@
+"""The bot's own copy of a repository: candidates are merged in it, and landed from it."""
