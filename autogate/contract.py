@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 import uuid
+from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
@@ -27,6 +28,10 @@ MAX_BODY_BYTES = 4 * 1024 * 1024
 MAX_FINDINGS = 1000
 MAX_FAILED_TESTS = 200
 MAX_EXCERPT_CHARACTERS = 4000
+MAX_SUMMARY_CHARACTERS = 500
+
+CAUSE_PROPERTY = "autogate_cause"
+"""The build property in which a step says who is to blame."""
 
 FINDINGS_CATEGORY = "code_issue"
 FAILED_TESTS_CATEGORY = "test_fail"
@@ -48,6 +53,10 @@ class Result(StrEnum):
     CANCELLED = "cancelled"
 
 
+RESULTS = tuple(Result)
+"""Buildbot's results by their number."""
+
+
 class Event(StrEnum):
     """What a report tells: a build began, a build was lost and its request waits again, or the request is complete."""
 
@@ -65,6 +74,15 @@ class Cause(StrEnum):
     """Lost workers, an unreachable repository, an exception in a step: never held against the change."""
     SUPERSEDED = "superseded"
     """The candidate was replaced before it could be checked out, or its request was cancelled."""
+
+
+_CAUSES = {
+    Result.FAILURE: Cause.CHANGE,
+    Result.EXCEPTION: Cause.INFRASTRUCTURE,
+    Result.RETRY: Cause.INFRASTRUCTURE,
+    Result.SKIPPED: Cause.SUPERSEDED,
+    Result.CANCELLED: Cause.SUPERSEDED,
+}
 
 
 class Severity(StrEnum):
@@ -245,10 +263,19 @@ def sign(secret: str, timestamp: int, body: bytes) -> str:
 
 
 def verify(secret: str, timestamp: str, signature: str, body: bytes, now: datetime) -> None:
-    """Check a received report before anything in it is parsed.
+    """Check a received report before anything in it is parsed; as `signer`, with one secret.
+
+    Raises:
+        SignatureError: forged, signed with another secret, or further than `MAX_AGE_SECONDS` from ``now``.
+    """
+    signer((secret,), timestamp, signature, body, now)
+
+
+def signer(secrets: Iterable[str], timestamp: str, signature: str, body: bytes, now: datetime) -> str:
+    """Return which secret a received report was signed with, before anything in it is parsed.
 
     Args:
-        secret: The secret that master and bot share.
+        secrets: Those that it may be signed with.
         timestamp: The value of `TIMESTAMP_HEADER`, as received.
         signature: The value of `SIGNATURE_HEADER`, as received.
         body: The raw body, as received.
@@ -259,12 +286,16 @@ def verify(secret: str, timestamp: str, signature: str, body: bytes, now: dateti
     """
     if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= 12):  # noqa: PLR2004
         raise SignatureError(f"{TIMESTAMP_HEADER} is missing or not a number of seconds")
-    expected = sign(secret, int(timestamp), body)
-    if not hmac.compare_digest(expected.encode(), signature.encode("utf-8", "replace")):
+    given = signature.encode("utf-8", "replace")
+    for secret in secrets:
+        if hmac.compare_digest(sign(secret, int(timestamp), body).encode(), given):
+            break
+    else:
         raise SignatureError(f"{SIGNATURE_HEADER} does not match: do both sides have the same secret?")
     age = abs(now.timestamp() - int(timestamp))
     if age > MAX_AGE_SECONDS:
         raise SignatureError(f"{TIMESTAMP_HEADER} is {age:.0f} s off: is one of the two clocks wrong?")
+    return secret
 
 
 def delivery_id(master: str, event: Event, number: int) -> uuid.UUID:
@@ -276,6 +307,40 @@ def delivery_id(master: str, event: Event, number: int) -> uuid.UUID:
         number: The ``buildid`` for ``started`` and ``retrying``, the ``buildrequestid`` for ``finished``.
     """
     return uuid.uuid5(uuid.NAMESPACE_URL, f"{master}#{event}/{number}")
+
+
+def cause(result: Result, said: object) -> Cause | None:
+    """Return who is to blame for a complete request, or None when it passed.
+
+    Args:
+        result: Its result.
+        said: The value of `CAUSE_PROPERTY` in its last build, if it has one.
+    """
+    if result not in _CAUSES:
+        return None
+    # a change is blamed for failures only: what a step said before the build broke otherwise no longer counts
+    if isinstance(said, str) and said in list(Cause) and (said != Cause.CHANGE or result is Result.FAILURE):
+        return Cause(said)
+    return _CAUSES[result]
+
+
+def summary(result: Result, last: tuple[int, Result | None, str] | None) -> str:
+    """Return one line for people about a complete request.
+
+    Args:
+        result: Its result.
+        last: Number, result and state string of its last build; None when it ended without one.
+    """
+    if last is None:
+        return f"{result} before a build began"
+    number, built, state = last
+    return one_line(state if built is result else f"{result} after build {number} ({state})")
+
+
+def one_line(text: str) -> str:
+    """Return text as a summary: on one line of at most `MAX_SUMMARY_CHARACTERS` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= MAX_SUMMARY_CHARACTERS else line[: MAX_SUMMARY_CHARACTERS - 1] + "…"
 
 
 def json_schema() -> dict[str, Any]:

@@ -16,12 +16,9 @@ from buildbot.process.remotecommand import RemoteShellCommand
 from buildbot.process.results import CANCELLED, EXCEPTION, FAILURE
 from twisted.internet import defer
 
-from autogate.contract import VALUE_UNIT, Cause, FailedTest, Finding
+from autogate.contract import CAUSE_PROPERTY, VALUE_UNIT, Cause, FailedTest, Finding
 
 from .bundle import program
-
-CAUSE_PROPERTY = "autogate_cause"
-"""The build property of a build that did not pass: a value of `autogate.contract.Cause`."""
 
 ENDS = {
     "change": (FAILURE, Cause.CHANGE),

@@ -105,6 +105,11 @@ def _services(settings: Settings, surroundings: Surroundings) -> list[object]:
             reporters.AutogateReporter(
                 url=str(bot.url),
                 secret=surroundings.secret(bot.secret),
+                secrets={
+                    repository.name: surroundings.secret(repository.report_secret)
+                    for repository in settings.repositories
+                    if repository.report_secret
+                },
                 protocol=bot.protocol,
                 builders={
                     names.builder(repository.name, kind): (repository.name, kind.value)

@@ -58,10 +58,14 @@ def without_secretless(settings: Settings, store: SecretStore, places: Places) -
     problems = list(settings.problems)
     for repository in settings.repositories:
         try:
+            key = "report_secret"
+            if repository.report_secret:
+                store.get(repository.report_secret)
+            key = "deploy.secrets"
             for secret in repository.deploy.secrets.values() if repository.deploy else ():
                 store.get(secret)
         except SecretMissingError as error:
-            problems.append(Problem(places.repositories / f"{repository.name}.toml", "deploy.secrets", str(error)))
+            problems.append(Problem(places.repositories / f"{repository.name}.toml", key, str(error)))
         else:
             kept.append(repository)
     return Settings(settings.site, tuple(kept), tuple(problems))

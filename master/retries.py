@@ -14,13 +14,12 @@ from buildbot.process.workerforbuilder import AbstractWorkerForBuilder
 from buildbot.util.twisted import async_to_deferred
 from twisted.python import log
 
-from autogate.contract import Cause
+from autogate.contract import CAUSE_PROPERTY, Cause
 
 MAX_BUILDS = 3
 """So many builds of one request may be lost; the last of them completes the request."""
 
 LOSS_PROPERTY = "autogate_loss"
-CAUSE_PROPERTY = "autogate_cause"
 
 _SHUTDOWN_REASON = "Master Shutdown"
 """What Buildbot gives as the reason when it stops builds because somebody stopped the master."""

@@ -14,19 +14,9 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Protocol
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from autogate.contract import MAX_BODY_BYTES, SIGNATURE_HEADER, Report
+from autogate.judging import Headers, Refusal, Secrets, judge, too_large
 
-from autogate.contract import (
-    DELIVERY_HEADER,
-    MAX_BODY_BYTES,
-    SIGNATURE_HEADER,
-    TIMESTAMP_HEADER,
-    Report,
-    SignatureError,
-    verify,
-)
-
-KNOWN_VERSIONS = {1}
 REMEMBERED_DELIVERIES = 100_000
 """So many are known again when they are repeated."""
 
@@ -35,19 +25,6 @@ _DRAINED_BYTES = 16 * 1024 * 1024
 """So much of a body that is refused unread is still taken, so that its sender gets to read the answer."""
 _CHUNK_SIZE = re.compile(rb"[0-9A-Fa-f]{1,8}")
 _LINE_BYTES = 4096
-
-
-class Refusal(Exception):  # noqa: N818  (an answer, not an error)
-    """A request that is not accepted.
-
-    Args:
-        status: The HTTP status to answer with.
-        reason: What is wrong with it, for the sender's log.
-    """
-
-    def __init__(self, status: HTTPStatus, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
 
 
 @dataclass(frozen=True)
@@ -75,48 +52,6 @@ class Readable(Protocol):
     def readline(self, size: int, /) -> bytes:
         """Return a line, at most ``size`` bytes of it."""
         ...
-
-
-class Headers(Protocol):
-    """Headers by name."""
-
-    def get(self, name: str, default: str, /) -> str:
-        """Return a header."""
-        ...
-
-
-class _Versioned(BaseModel):
-    model_config = ConfigDict(extra="ignore")
-
-    version: int
-
-
-def judge(secret: str, headers: Headers, body: bytes, now: datetime) -> Report:
-    """Return the report in a request; nothing in it is parsed before its signature was found good.
-
-    Args:
-        secret: The secret that master and bot share.
-        headers: As received; looked up as `contract` spells them.
-        body: As received.
-        now: The receiver's clock.
-
-    Raises:
-        Refusal: it is not to be believed (401), or no report (400).
-    """
-    try:
-        verify(secret, headers.get(TIMESTAMP_HEADER, ""), headers.get(SIGNATURE_HEADER, ""), body, now)
-    except SignatureError as error:
-        raise Refusal(HTTPStatus.UNAUTHORIZED, str(error)) from None
-    try:
-        version = _Versioned.model_validate_json(body).version
-        if version not in KNOWN_VERSIONS:
-            raise Refusal(HTTPStatus.BAD_REQUEST, f"version {version} is not known here, only {KNOWN_VERSIONS}")
-        report = Report.model_validate_json(body)
-    except ValidationError as error:
-        raise Refusal(HTTPStatus.BAD_REQUEST, f"no report: {_faults(error)}") from None
-    if headers.get(DELIVERY_HEADER, "").lower() != str(report.delivery):
-        raise Refusal(HTTPStatus.BAD_REQUEST, f"{DELIVERY_HEADER} is missing, or not the report's own delivery")
-    return report
 
 
 class Receiver(ThreadingHTTPServer):
@@ -151,7 +86,7 @@ class Receiver(ThreadingHTTPServer):
         self.path = path
         self.refused = refused
         self.answered = answered
-        self._secret = secret
+        self._secrets = Secrets(secret)
         self._show = show
         self._lock = threading.Lock()
         self._seen: OrderedDict[str, None] = OrderedDict()
@@ -189,7 +124,7 @@ class Receiver(ThreadingHTTPServer):
             Refusal: it was not accepted.
         """
         now = datetime.now(UTC)
-        report = judge(self._secret, headers, body, now)
+        report = judge(headers, body, now, self._secrets)
         delivery = str(report.delivery)
         with self._lock:
             repeated = delivery in self._seen
@@ -325,22 +260,9 @@ def read_chunked(stream: Readable) -> bytes:
     raise Refusal(HTTPStatus.BAD_REQUEST, "the chunked body has no end")
 
 
-def too_large() -> Refusal:
-    """Return the answer to a body above the limit."""
-    return Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is larger than {MAX_BODY_BYTES} bytes")
-
-
 def _chunk_size(stream: Readable) -> int:
     line = stream.readline(_LINE_BYTES)
     digits = line.split(b";", 1)[0].strip()
     if not line.endswith(b"\n") or not _CHUNK_SIZE.fullmatch(digits):
         raise Refusal(HTTPStatus.BAD_REQUEST, "a chunk's size is no hexadecimal number")
     return int(digits, 16)
-
-
-def _faults(error: ValidationError) -> str:
-    faults = [
-        ": ".join(part for part in (".".join(map(str, detail["loc"])), detail["msg"]) if part)
-        for detail in error.errors(include_url=False, include_input=False)
-    ]
-    return "; ".join(faults[:5]) + (f"; and {len(faults) - 5} more" if len(faults) > 5 else "")  # noqa: PLR2004

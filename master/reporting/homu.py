@@ -7,9 +7,9 @@ import json
 from typing import Any
 from urllib.parse import urlencode
 
-from autogate.contract import Event, Result, delivery_id
+from autogate.contract import RESULTS, Event, Result, delivery_id
 
-from .records import RESULTS, Happening, RequestRecord, Subject
+from .records import Happening, RequestRecord, Subject
 from .render import at_the_time, revision
 
 CONTENT_TYPE = "application/x-www-form-urlencoded"

@@ -23,6 +23,7 @@ class Options:
     url: str
     secret: Secret
     builders: Mapping[str, Sequence[str]]
+    secrets: Mapping[str, Secret] = field(default_factory=dict)
     protocol: Protocol = "autogate"
     master: str | None = None
     timeout: float = 30
@@ -32,11 +33,20 @@ class Options:
     keep_days: float = 14
     warnings_pass: bool = True
 
+    def secret_of(self, repository: str | None) -> Secret:
+        """Return the secret that a repository's reports are signed with."""
+        return self.secrets.get(repository or "", self.secret)
+
     def faults(self) -> list[str]:
         """Return what is wrong, each with what to write instead."""
         found = url_faults(self.url)
         if not self.secret:
             found.append("secret is empty; give master and bot the same one")
+        found += [
+            f"secrets[{name!r}] is empty; give master and bot the same one, or leave it out"
+            for name, secret in self.secrets.items()
+            if not secret
+        ]
         if self.protocol not in PROTOCOLS:
             found.append(f"protocol must be one of {', '.join(PROTOCOLS)}, not {self.protocol!r}")
         for builder, subject in self.builders.items():

@@ -9,9 +9,7 @@ from buildbot.db.base import DBConnectorComponent
 from sqlalchemy.dialects import postgresql, sqlite
 from twisted.internet.defer import Deferred
 
-from autogate.contract import Event, Result
-
-from .records import RESULTS
+from autogate.contract import RESULTS, Event, Result
 
 SAFETY_MARGIN = 1000
 """So many of the newest ids are always looked at again: a database may show a lower id after a higher one."""
@@ -108,8 +106,9 @@ class NewRow:
 
 
 class Stored(NamedTuple):
-    """What is posted."""
+    """What is posted, and the builder that it is about."""
 
+    builder_id: int
     delivery: str
     protocol: str
     body: bytes
@@ -220,11 +219,11 @@ class Outbox(DBConnectorComponent):
 
         def thd(connection: sa.Connection) -> Stored | None:
             row = connection.execute(
-                sa.select(OUTBOX.c.delivery, OUTBOX.c.protocol, OUTBOX.c.body).where(
+                sa.select(OUTBOX.c.builderid, OUTBOX.c.delivery, OUTBOX.c.protocol, OUTBOX.c.body).where(
                     OUTBOX.c.id == entry, OUTBOX.c.settled_at.is_(None)
                 )
             ).one_or_none()
-            return row and Stored(row.delivery, row.protocol, bytes(row.body))
+            return row and Stored(row.builderid, row.delivery, row.protocol, bytes(row.body))
 
         return self._read(thd)
 

@@ -10,13 +10,14 @@ from autogate.contract import (
     FINDINGS_CATEGORY,
     MAX_FAILED_TESTS,
     MAX_FINDINGS,
+    RESULTS,
     VALUE_UNIT,
     FailedTest,
     Finding,
     Result,
 )
 
-from .records import RESULTS, BuildRecord, RequestRecord, Step
+from .records import BuildRecord, RequestRecord, Step
 
 
 class _FromTestResult(Protocol):

@@ -7,17 +7,6 @@ from typing import Any, NamedTuple
 
 from autogate.contract import Event, FailedTest, Finding, Result
 
-RESULTS = (
-    Result.SUCCESS,
-    Result.WARNINGS,
-    Result.FAILURE,
-    Result.SKIPPED,
-    Result.EXCEPTION,
-    Result.RETRY,
-    Result.CANCELLED,
-)
-"""Buildbot's results by their number."""
-
 
 @dataclass(frozen=True)
 class Step:

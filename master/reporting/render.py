@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from autogate.contract import (
+    CAUSE_PROPERTY,
     MAX_BODY_BYTES,
     MAX_FAILED_TESTS,
     MAX_FINDINGS,
@@ -15,26 +16,19 @@ from autogate.contract import (
     Report,
     Result,
     delivery_id,
+    one_line,
 )
-from master.retries import CAUSE_PROPERTY
+from autogate.contract import cause as cause_of
+from autogate.contract import summary as summary_of
 
 from .records import BuildRecord, Happening, RequestRecord, Subject
 
-MAX_SUMMARY_CHARACTERS = 500
 MAX_TEXT_CHARACTERS = 4000
 """Longer texts of single findings are cut."""
 
 REVISION_PROPERTY = "got_revision"
 
 _SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-
-_CAUSES = {
-    Result.FAILURE: Cause.CHANGE,
-    Result.EXCEPTION: Cause.INFRASTRUCTURE,
-    Result.RETRY: Cause.INFRASTRUCTURE,
-    Result.SKIPPED: Cause.SUPERSEDED,
-    Result.CANCELLED: Cause.SUPERSEDED,
-}
 
 
 class RevisionUnknownError(Exception):
@@ -95,7 +89,7 @@ def report(request: RequestRecord, happening: Happening, subject: Subject) -> Re
         case Event.STARTED:
             fields["summary"] = f"build {then.builds[-1].number} started"
         case Event.RETRYING:
-            fields |= {"result": Result.RETRY, "summary": _line(then.builds[-1].state)}
+            fields |= {"result": Result.RETRY, "summary": one_line(then.builds[-1].state)}
         case Event.FINISHED:
             fields |= {"result": then.result, "cause": cause(then), "summary": summary(then)}
             if then.builds:
@@ -125,23 +119,14 @@ def report(request: RequestRecord, happening: Happening, subject: Subject) -> Re
 
 def cause(request: RequestRecord) -> Cause | None:
     """Return who is to blame for a complete request, or None when it passed."""
-    if request.result not in _CAUSES:
-        return None
     said = request.builds[-1].properties.get(CAUSE_PROPERTY) if request.builds else None
-    # a change is blamed for failures only: what a step said before the build broke otherwise no longer counts
-    if said in list(Cause) and (said != Cause.CHANGE or request.result is Result.FAILURE):
-        return Cause(said)
-    return _CAUSES[request.result]
+    return cause_of(_result(request), said)
 
 
 def summary(request: RequestRecord) -> str:
     """Return one line for people about a complete request."""
-    if not request.builds:
-        return f"{request.result} before a build began"
-    last = request.builds[-1]
-    if last.result is request.result:
-        return _line(last.state)
-    return _line(f"{request.result} after build {last.number} ({last.state})")
+    last = request.builds[-1] if request.builds else None
+    return summary_of(_result(request), (last.number, last.result, last.state) if last else None)
 
 
 def fit(report: Report, limit: int = MAX_BODY_BYTES) -> Report:
@@ -167,6 +152,11 @@ def fit(report: Report, limit: int = MAX_BODY_BYTES) -> Report:
     return report
 
 
+def _result(request: RequestRecord) -> Result:
+    assert request.result is not None  # noqa: S101  (what is complete has a result)
+    return request.result
+
+
 def _build(build: BuildRecord) -> Build:
     return Build(
         id=build.id,
@@ -183,8 +173,3 @@ def _short_text(finding: Finding) -> Finding:
     if len(finding.text) <= MAX_TEXT_CHARACTERS:
         return finding
     return finding.model_copy(update={"text": finding.text[:MAX_TEXT_CHARACTERS] + "…"})
-
-
-def _line(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= MAX_SUMMARY_CHARACTERS else line[: MAX_SUMMARY_CHARACTERS - 1] + "…"

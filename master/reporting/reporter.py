@@ -43,6 +43,7 @@ class AutogateReporter(BuildbotService):
         name: The reporter's name; under it the outbox keeps what waits. Default ``autogate``.
         url: Where reports are posted.
         secret: What both sides know; text, or a renderable such as ``Secret("name")``, which is read for each try.
+        secrets: Repository's name -> the secret that stands for it, where that is not ``secret``.
         builders: Builder's name -> (repository's name, kind); others are not reported on.
         protocol: ``autogate``, or ``homu`` for Homu's own packets.
         master: What tells this master's numbers from another's. Default: ``buildbotURL``.
@@ -252,7 +253,9 @@ class AutogateReporter(BuildbotService):
 
     async def _post(self, stored: Stored) -> Outcome:
         try:
-            secret = await self.renderSecrets(self._options.secret)  # type: ignore[no-untyped-call]
+            subject = self._subjects.get(stored.builder_id)
+            named = self._options.secret_of(subject.repository if subject else None)
+            secret = await self.renderSecrets(named)  # type: ignore[no-untyped-call]
         except Exception:  # noqa: BLE001  (no provider has it, or a provider failed)
             secret = None
         if not secret or not isinstance(secret, str):

@@ -24,7 +24,7 @@ from pydantic import ValidationError
 
 from autogate.cli import receiver as receiving
 from autogate.cli import reportview
-from autogate.cli.receiver import Received, Receiver, Refusal, judge
+from autogate.cli.receiver import Received, Receiver
 from autogate.contract import (
     DELIVERY_HEADER,
     MAX_AGE_SECONDS,
@@ -41,6 +41,7 @@ from autogate.contract import (
     Severity,
     sign,
 )
+from autogate.judging import Refusal, Secrets, judge
 from tests.support.installation import AUTOGATE, SITE, Installation
 from tests.support.waiting import wait_for
 
@@ -207,10 +208,10 @@ def test_a_signature_holds_for_five_minutes_either_way() -> None:
             there = NOW + timedelta(seconds=sign_of * shift)
             headers = headers_of(BODY, now=there.timestamp())
             if good:
-                assert judge(SECRET, headers, BODY, NOW).to_body() == BODY
+                assert judge(headers, BODY, NOW, Secrets(SECRET)).to_body() == BODY
             else:
                 with pytest.raises(Refusal, match="clocks"):
-                    judge(SECRET, headers, BODY, NOW)
+                    judge(headers, BODY, NOW, Secrets(SECRET))
 
 
 def test_nothing_is_parsed_before_the_signature_is_good(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,15 +220,15 @@ def test_nothing_is_parsed_before_the_signature_is_good(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(Report, "model_validate_json", parse)
     with pytest.raises(Refusal, match="same secret"):
-        judge(SECRET, headers_of(BODY, "another"), BODY, NOW)
+        judge(headers_of(BODY, "another"), BODY, NOW, Secrets(SECRET))
     with pytest.raises(AssertionError, match="parsed"):
-        judge(SECRET, headers_of(BODY, now=NOW.timestamp()), BODY, NOW)
+        judge(headers_of(BODY, now=NOW.timestamp()), BODY, NOW, Secrets(SECRET))
 
 
 @given(st.binary(max_size=200))
 def test_any_signed_body_is_a_report_or_a_refusal(body: bytes) -> None:
     with pytest.raises(Refusal) as caught:
-        judge(SECRET, headers_of(body, now=NOW.timestamp(), delivery="x"), body, NOW)
+        judge(headers_of(body, now=NOW.timestamp(), delivery="x"), body, NOW, Secrets(SECRET))
     assert caught.value.status == 400
 
 

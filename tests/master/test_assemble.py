@@ -10,6 +10,7 @@ from buildbot.config.master import MasterConfig
 
 from autogate.places import Places
 from master.configure import configure
+from master.reporting.options import Options
 
 SITE = """
 [site]
@@ -132,8 +133,9 @@ def test_the_url_goes_through_the_alias_with_the_repositorys_own_key(places: Pla
         ('url = "h:x"\nauto = "--upload-pack=x"\n', "starts with a dash"),
         (
             'url = "h:x"\n[deploy]\ncommand = ["x"]\nsecrets = { TOKEN = "nowhere" }\n',
-            "the secret 'nowhere' is missing",
+            "deploy.secrets: the secret 'nowhere' is missing",
         ),
+        ('url = "h:x"\nreport_secret = "nowhere"\n', "report_secret: the secret 'nowhere' is missing"),
     ],
 )
 def test_a_broken_repository_is_named_and_left_out_and_the_others_go_on(places: Places, text: str, says: str) -> None:
@@ -182,6 +184,16 @@ def test_the_configurations_revision_is_shown(places: Places) -> None:
     (label, revision), *_ = assembled(places)["www"]["versions"]
     assert label == "Configuration"
     assert re.fullmatch(r"not in git, content [0-9a-f]{12}", revision)
+
+
+def test_a_repositorys_results_are_signed_with_its_own_secret(places: Places) -> None:
+    (places.secrets / "till_report").write_text("only the till's")
+    add(places, "shop", 'url = "h:shop"\n')
+    add(places, "till", 'url = "h:till"\nreport_secret = "till_report"\n')
+    [reporter] = [service for service in assembled(places)["services"] if service.name == "autogate"]
+    options = Options(**reporter._config_kwargs)
+    assert options.secret_of("till") == "only the till's"
+    assert options.secret_of("shop") == options.secret_of(None) == "value of bot"
 
 
 def test_buildbots_own_forge_hooks_are_not_enabled(places: Places) -> None:

@@ -9,11 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autogate.contract import MAX_BODY_BYTES, Cause, Event, FailedTest, Finding, Result, Severity, verify
+from autogate.contract import (
+    MAX_BODY_BYTES,
+    MAX_SUMMARY_CHARACTERS,
+    Cause,
+    Event,
+    FailedTest,
+    Finding,
+    Result,
+    Severity,
+    verify,
+)
 from master.reporting import homu, wire
 from master.reporting.records import BuildRecord, Happening, RequestRecord, Step, Subject
 from master.reporting.render import (
-    MAX_SUMMARY_CHARACTERS,
     RevisionUnknownError,
     at_the_time,
     fit,
