@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from autogate.contract import Cause, Event, Report, Result
 from master.retries import MAX_BUILDS, Loss, verdict
-from tests.support.gate import SECRET, Gate, finished, told
+from tests.support.gate import SECRET, Gate, finished
 from tests.support.processes import Worker
 from tests.support.receiver import Receiver
 from tests.support.waiting import wait_for
@@ -127,7 +127,7 @@ def test_a_lost_worker(tmp_path: Path, receiver: Receiver) -> None:
         assert (report.result, report.cause) == (Result.EXCEPTION, Cause.INFRASTRUCTURE)
         assert report.summary == "exception lost 3 times: worker 1, master 2"
         assert [build.result for build in report.builds] == [Result.RETRY] * 4 + [Result.EXCEPTION]
-        wait_for(lambda: set(told(receiver.reports())) == site.gate.happened(), "all that happened")
+        site.gate.wait_for_all()
     finally:
         site.close()
 

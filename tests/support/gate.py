@@ -3,6 +3,7 @@
 import json
 import socket
 from collections import Counter
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from autogate.contract import Event, Report
 
 from .processes import Master
 from .receiver import Receiver
+from .waiting import wait_for
 
 SECRET = "a-secret-that-must-not-be-logged"
 SHA = "0123456789abcdef0123456789abcdef01234567"
@@ -47,6 +49,7 @@ class Gate(Master):
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
+        self.receiver = receiver
         self.told: dict[str, Any] = {
             "local": local,
             "workers": workers,
@@ -112,6 +115,29 @@ class Gate(Master):
                 if build["results"] == RESULTS.index("retry"):
                     found.add((Event.RETRYING.value, build["buildid"]))
         return found
+
+    def complete(self, request: int) -> bool:
+        """Tell whether Buildbot's records say that a request has ended."""
+        return bool(self.get(f"buildrequests/{request}")["buildrequests"][0]["complete"])
+
+    def wait_for_ends(self, requests: Collection[int], timeout: float = 90) -> None:
+        """Wait until the receiver has accepted the report on the end of each request."""
+
+        def missing() -> set[int]:
+            return set(requests) - {r.request for r in self.receiver.reports() if r.event is Event.FINISHED}
+
+        self._wait_for_none(missing, "the ends of requests", timeout)
+
+    def wait_for_all(self, *, but: Collection[tuple[str, int]] = (), timeout: float = 90) -> None:
+        """Wait until all that happened ``but`` this has been reported, and nothing else."""
+
+        def different() -> set[tuple[str, int]]:
+            return set(told(self.receiver.reports())) ^ (self.happened() - set(but))
+
+        self._wait_for_none(different, "all that happened", timeout)
+
+    def _wait_for_none(self, different: Callable[[], set[Any]], what: str, timeout: float) -> None:
+        wait_for(lambda: not different(), lambda: f"{what}: {sorted(different())}\n{self.log()[-6000:]}", timeout)
 
 
 def told(reports: list[Report]) -> Counter[tuple[str, int]]:

@@ -7,12 +7,12 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def wait_for(condition: Callable[[], T | None], what: str, timeout: float = 90) -> T:
+def wait_for(condition: Callable[[], T | None], what: str | Callable[[], str], timeout: float = 90) -> T:
     """Call ``condition`` until it returns something true, and return that.
 
     Args:
         condition: Looked at every 50 ms.
-        what: Named in the error.
+        what: Named in the error; when it is callable, what it returns in the end.
         timeout: Seconds; a safety net against a hang, never part of what is tested.
 
     Raises:
@@ -23,5 +23,5 @@ def wait_for(condition: Callable[[], T | None], what: str, timeout: float = 90) 
         if value := condition():
             return value
         if time.monotonic() > deadline:
-            raise AssertionError(f"waited {timeout:g} s in vain for {what}")
+            raise AssertionError(f"waited {timeout:g} s in vain for {what() if callable(what) else what}")
         time.sleep(0.05)

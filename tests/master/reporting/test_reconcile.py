@@ -31,10 +31,6 @@ def gate(receiver: Receiver, tmp_path: Path) -> Iterator[Gate]:
     gate.stop()
 
 
-def complete(gate: Gate, request: int) -> bool:
-    return bool(gate.get(f"buildrequests/{request}")["buildrequests"][0]["complete"])
-
-
 def copies(gate: Gate, request: int, results: list[int], first: int) -> list[int]:
     """Write complete requests into Buildbot's own table, as if no event had ever told of them."""
     columns = "buildsetid, builderid, priority, complete, submitted_at, complete_at, waited_for"
@@ -63,7 +59,7 @@ def test_a_first_reporter_on_a_master_with_history(gate: Gate, receiver: Receive
     """One master through its whole life with reporters: each story needs the one before."""
     history = [gate.ask(give=name) for name in ("success", "failure")]
     history += gate.do("end", builder="shop-lint", results=FINAL * 5, revision=SHA)
-    wait_for(lambda: all(complete(gate, request) for request in history[:2]), "a history")
+    wait_for(lambda: all(gate.complete(request) for request in history[:2]), "a history")
     # a second's precision is all that Buildbot's records have
     gate.do("query", text="UPDATE buildrequests SET complete_at = complete_at - 5")
     gate.do("query", text="UPDATE builds SET started_at = started_at - 5, complete_at = complete_at - 5")
@@ -86,11 +82,11 @@ def test_a_first_reporter_on_a_master_with_history(gate: Gate, receiver: Receive
     gate.tell(reporter=False)
     gate.reconfigure()
     meanwhile = [gate.ask(), *gate.do("end", builder="shop-lint", results=FINAL, revision=SHA)]
-    wait_for(lambda: complete(gate, meanwhile[0]), "the end of a build that nobody listens to")
+    wait_for(lambda: gate.complete(meanwhile[0]), "the end of a build that nobody listens to")
     assert {report.request for report in receiver.reports()} == {under_way, queued}
     gate.tell(reporter=True)
     gate.reconfigure()
-    wait_for(lambda: all(finished(receiver, request) for request in meanwhile), "what happened meanwhile")
+    gate.wait_for_ends(meanwhile)
     assert {report.request for report in receiver.reports()} == {under_way, queued, *meanwhile}
 
     # a builder that is added later brings no history along
@@ -149,9 +145,8 @@ def test_a_thousand_results_through_a_receiver_that_fails_at_random(tmp_path: Pa
                     gate.kill()
                     gate.start()
             built = [gate.ask(give=RESULTS[number % 3]) for number in range(20)]
-            wait_for(lambda: all(finished(receiver, request) for request in built), "the ends of true builds", 180)
-            wait_for(lambda: set(told(receiver.reports())) >= gate.happened(), "all that happened", 180)
-            assert set(told(receiver.reports())) == gate.happened()
+            gate.wait_for_ends(built, 180)
+            gate.wait_for_all(timeout=180)
         finally:
             gate.stop()
         ends = {r.request: r.result for r in receiver.reports() if r.event == "finished"}
@@ -177,13 +172,13 @@ def test_on_postgresql(receiver: Receiver, tmp_path: Path, postgresql: str) -> N
             gate.ask(give="retry"),
             *gate.do("end", builder="shop-lint", results=FINAL, revision=SHA),
         ]
-        wait_for(lambda: all(finished(receiver, request) for request in requests), "the reports")
+        gate.wait_for_ends(requests)
         gate.die_at("before the insert")
         lost = gate.ask()
         assert gate.wait_until_dead() == -9
         gate.start()
         wait_for(lambda: finished(receiver, lost), "the report that never got to the outbox")
-        wait_for(lambda: set(told(receiver.reports())) == gate.happened(), "all that happened")
+        gate.wait_for_all()
         gate.do("query", text="UPDATE autogate_outbox SET settled_at = settled_at - 15 * 86400")
         looks = gate.do("query", text="SELECT MAX(seen_at) FROM autogate_marks")
         wait_for(lambda: gate.do("query", text="SELECT MAX(seen_at) FROM autogate_marks") > looks, "another look")

@@ -137,10 +137,8 @@ def test_the_revision_is_what_was_asked_for_or_what_was_got(gate: Gate, receiver
     )
     assert about(receiver, nobody_knows) == []
     # it is settled: no comparison asks for it again
-    assert gate.do(
-        "query",
-        text=f"SELECT COUNT(*) FROM autogate_outbox WHERE buildrequestid = {nobody_knows} AND settled_at IS NOT NULL",
-    ) == [[2]]
+    settled = f"SELECT COUNT(*) FROM autogate_outbox WHERE buildrequestid = {nobody_knows} AND settled_at IS NOT NULL"
+    wait_for(lambda: gate.do("query", text=settled) == [[2]], "the note that it will never be reported")
 
 
 def test_findings_and_failed_tests(gate: Gate, receiver: Receiver) -> None:
@@ -160,7 +158,7 @@ def test_findings_and_failed_tests(gate: Gate, receiver: Receiver) -> None:
 
 def test_other_builders_are_not_reported(gate: Gate, receiver: Receiver) -> None:
     other = gate.ask("unreported")
-    wait_for(lambda: gate.get(f"buildrequests/{other}")["buildrequests"][0]["complete"], "the end of the request")
+    wait_for(lambda: gate.complete(other), "the end of the request")
     end_of(receiver, gate.ask())
     assert about(receiver, other) == []
 
@@ -172,7 +170,7 @@ def test_nothing_else_was_told(gate: Gate, receiver: Receiver) -> None:
         for event, number in gate.do("query", text="SELECT event, number FROM autogate_outbox WHERE note <> ''")
     }
     assert len(silent) == 3
-    wait_for(lambda: set(told(receiver.reports())) == gate.happened() - silent, "all that happened")
+    gate.wait_for_all(but=silent)
     assert set(told(receiver.reports()).values()) == {1}, "with a receiver that works nothing is told twice"
     for delivery in receiver.accepted:
         assert delivery.report.to_body() == delivery.body
@@ -205,6 +203,16 @@ class Homu:
                 self.verdicts[f"{build['builderName']}/{key[1]}", packet["payload"]["build"]["results"]] = passed
 
 
+def cancelled_before_its_build(gate: Gate) -> int:
+    gate.do("pause")
+    request = gate.ask("shop-lint")
+    gate.do("cancel", request=request)
+    # else it may be built all the same
+    wait_for(lambda: gate.complete(request), "the end of the cancelled request")
+    gate.do("unpause")
+    return request
+
+
 def test_homu(gate: Gate, receiver: Receiver) -> None:
     """The last of this module: it changes the protocol, while a report in the other one waits."""
     receiver.stop()
@@ -217,10 +225,7 @@ def test_homu(gate: Gate, receiver: Receiver) -> None:
     gate.tell(protocol="homu")
     gate.reconfigure()
     receiver.start()
-    gate.do("pause")
-    cancelled = gate.ask("shop-lint")
-    gate.do("cancel", request=cancelled)
-    gate.do("unpause")
+    cancelled = cancelled_before_its_build(gate)
     requests = {name: gate.ask(give=name) for name in RESULTS if name not in {"skipped", "retry"}}
     requests |= {"skipped": gate.ask("shop-skip"), "retry": gate.ask(give="retry")}
     outbox = "SELECT COUNT(*) FROM autogate_outbox WHERE (settled_at IS NULL OR protocol <> 'homu')"
