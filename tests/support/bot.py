@@ -4,10 +4,10 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
-from autogate.cli.local import free_port
 from autogate.cli.receiver import Received, Receiver
 from autogate.contract import Event, Report
 
+from .ports import reserve_port
 from .waiting import wait_for
 
 
@@ -53,5 +53,5 @@ class Bot:
 
 def new_bot() -> Bot:
     """Return a bot that does not listen yet."""
-    port = free_port()
+    port = reserve_port()
     return Bot(f"http://127.0.0.1:{port}/buildbot", port)

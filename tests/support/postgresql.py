@@ -5,7 +5,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .debian import program
+from .ports import reserve_port
 from .waiting import wait_for
 
 
@@ -29,8 +29,8 @@ def postgresql_server(folder: Path) -> Iterator[str]:
     postgres, initdb = program("postgres", "postgresql"), program("initdb", "postgresql")
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "postgresql.log"
-    with _home(folder) as (home, account), _reserved_port() as port, log.open("wb") as output:
-        data = home / "data"
+    with _home(folder) as (home, account), log.open("wb") as output:
+        data, port = home / "data", reserve_port()
         _run([initdb, "-D", str(data), "-U", "autogate", "-A", "trust", "--no-sync"], home, account)
         options = f"-c listen_addresses=127.0.0.1 -p {port} -c unix_socket_directories= -c fsync=off"
         server = subprocess.Popen(
@@ -70,16 +70,6 @@ def _home(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
 def _run(command: list[str], folder: Path, account: dict[str, Any]) -> None:
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, **account)
     assert done.returncode == 0, f"{command[0]} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
-
-
-@contextlib.contextmanager
-def _reserved_port() -> Iterator[int]:
-    """Keep a port that no one else gets, but on which who asks for it by number can listen."""
-    with socket.socket() as reserved:
-        # Linux lets a second socket with this option listen while the first does not; PostgreSQL sets it
-        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        reserved.bind(("127.0.0.1", 0))
-        yield reserved.getsockname()[1]
 
 
 def _ready(data: Path) -> bool:

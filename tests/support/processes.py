@@ -10,8 +10,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from autogate.cli.local import free_port
-
+from .ports import reserve_port
 from .waiting import wait_for
 
 BIN = Path(sys.executable).parent
@@ -103,7 +102,7 @@ class Master(Process):
     def __init__(self, folder: Path, configuration: str, environment: dict[str, str] | None = None) -> None:
         super().__init__(folder, environment)
         folder.mkdir(parents=True, exist_ok=True)
-        self.www_port, self.pb_port = free_port(), free_port()
+        self.www_port, self.pb_port = reserve_port(), reserve_port()
         (folder / "buildbot.tac").write_text(MASTER_TAC)
         self.configure(configuration)
         upgrade = subprocess.run(

@@ -10,8 +10,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Self
 
-from autogate.cli.local import free_port
 from autogate.contract import DELIVERY_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, Report, SignatureError, verify
+
+from .ports import reserve_port
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Receiver:
     """
 
     def __init__(self, secret: str | None = None) -> None:
-        self.port = free_port()
+        self.port = reserve_port()
         self.secret = secret
         self.reply: Callable[[Delivery], Reply] = lambda _: Reply()
         self.received: list[Delivery] = []

@@ -10,9 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from autogate.cli.local import free_port
-
 from .debian import program
+from .ports import reserve_port
 from .waiting import wait_for
 
 # Arguments: the path in the url, the bare repository, and "read" or "write". What it says is what GitHub says.
@@ -57,7 +56,7 @@ class GitServer:
     """
 
     folder: Path
-    port: int = field(default_factory=free_port)
+    port: int = field(default_factory=reserve_port)
     _process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
