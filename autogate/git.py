@@ -37,8 +37,7 @@ _CURES = (
     ),
     (
         re.compile(r"does not support --atomic"),
-        "the server cannot move several refs in one step, without which a change could land that has just been "
-        "replaced: set receive.advertiseAtomic to true there, or use a newer git on it",
+        "the server cannot move several refs at once: set receive.advertiseAtomic to true there, or update its git",
     ),
     (
         re.compile(r"[Pp]rotected branch|GH006|GH013"),
@@ -50,8 +49,7 @@ _CURES = (
     ),
     (
         re.compile(r"hook declined|hidden ref"),
-        "the server refuses the push: let the bot's key push to the targets, to the candidate branches and to "
-        "refs/autogate/",
+        "the server refuses the push: let the bot's key push to targets, candidate branches and refs/autogate/",
     ),
     (
         re.compile(r"Host key verification failed"),
@@ -140,7 +138,7 @@ class Git:
             "git",
             *args,
             cwd=cwd,
-            env=os.environ | environment(self.ssh_command) | (env or {}),
+            env=os.environ | environment(self.ssh_command) | dict(env or {}),
             pass_fds=pass_fds,
             stdin=asyncio.subprocess.PIPE if stdin is not None else asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,

@@ -176,7 +176,7 @@ class Conflict(Value):
 
     Attributes:
         number: The pull request.
-        paths: The conflicting files.
+        paths: The conflicting files; none where it and the target have no commit in common.
         with_base: Whether it conflicts with the target itself; else with a member that was merged before it.
         with_member: That member.
     """
@@ -223,6 +223,14 @@ class CandidatePushed(Occurrence):
 
     kind: Literal["candidate_pushed"] = "candidate_pushed"
     attempt: int
+
+
+class CandidateLost(Occurrence):
+    """An attempt's merge cannot be had any more, or may not be used: it has to be made again."""
+
+    kind: Literal["candidate_lost"] = "candidate_lost"
+    attempt: int
+    detail: str
 
 
 class Landed(Occurrence):
@@ -279,6 +287,7 @@ Event = Annotated[
     | BuildbotAnswered
     | CandidateMade
     | CandidatePushed
+    | CandidateLost
     | Landed
     | LandingRefused
     | LandingContradicted

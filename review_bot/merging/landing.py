@@ -29,4 +29,9 @@ class Contradicted:
     tip: str | None
 
 
-LandingResult = Landed | Refused | HeadMoved | Contradicted
+@dataclass(frozen=True)
+class Withheld:
+    """Nothing was moved, since the caller did not want it any more."""
+
+
+LandingResult = Landed | Refused | HeadMoved | Contradicted | Withheld
