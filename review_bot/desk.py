@@ -65,6 +65,10 @@ class Desk(Protocol):
         """Return when the forge was last read with success; None when it has not been yet, or not by this process."""
         ...
 
+    def stuck_seconds(self) -> float:
+        """Return for how long the slowest of those that act has not come round; 0 in a process that stands by."""
+        ...
+
     async def state(self, repository: str) -> State:
         """Return what is known now."""
         ...
