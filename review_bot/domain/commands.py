@@ -278,7 +278,6 @@ _INSTEAD_BEFORE_EQUALS = {
 }
 
 _WORD = re.compile(r"\S+")
-_WORD = re.compile(r"\S+")
 _LETTER = re.compile(r"\w")
 _NUMBER = re.compile(r"[+-]?[0-9]{1,7}")
 _NAME = re.compile(r"@?([\w.+,'/@\[\]-]{1,100})")
