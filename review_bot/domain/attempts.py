@@ -12,6 +12,7 @@ from .events import (
     PASSING,
     BuildbotAnswered,
     BuildStarted,
+    CandidateLost,
     CandidateMade,
     CandidatePushed,
     Landed,
@@ -114,6 +115,13 @@ def pushed(draft: Draft, event: CandidatePushed) -> None:
     _judge(draft, attempt)
 
 
+def lost(draft: Draft, event: CandidateLost) -> None:
+    """Make an attempt again of which the merge is lost: that is nobody's fault."""
+    attempt = draft.state.attempts.get(event.attempt)
+    if attempt is not None and attempt.is_live:
+        _infrastructure(draft, attempt, event.detail, "")
+
+
 def build_started(draft: Draft, event: BuildStarted) -> None:
     """Note where a build can be watched."""
     attempt = _attempt_for(draft, event.revision)
@@ -139,6 +147,7 @@ def buildbot_answered(draft: Draft, event: BuildbotAnswered) -> None:
     builds = {builder: answer.url for builder, answer in answers.items() if answer.url}
     attempt = draft.update_attempt(
         attempt,
+        ask_at=event.at + timedelta(seconds=draft.repository.policy.ask_interval),
         builds={**attempt.builds, **builds},
         complaint=f"Buildbot has no builder {', '.join(unknown)}" if unknown else "",
         silent_asks=attempt.silent_asks + 1 if vanished else 0,
@@ -164,8 +173,7 @@ def time_passed(draft: Draft) -> None:
         if attempt.deadline is not None and attempt.deadline <= draft.at:
             _time_out(draft, attempt)
         elif attempt.ask_at is not None and attempt.ask_at <= draft.at:
-            again = draft.at + timedelta(seconds=draft.repository.policy.ask_interval)
-            draft.update_attempt(attempt, ask_at=again, asks=attempt.asks + 1)
+            draft.update_attempt(attempt, ask_at=None, asks=attempt.asks + 1)
             draft.effects.append(
                 AskBuildbot(attempt=attempt.id, sha=attempt.sha, builders=attempt.missing, turn=attempt.asks + 1)
             )

@@ -8,6 +8,7 @@ from .effects import AskBuildbot, Effect, Land, MakeCandidate, PushCandidate
 from .events import (
     BuildbotAnswered,
     BuildStarted,
+    CandidateLost,
     CandidateMade,
     CandidatePushed,
     CommentHinted,
@@ -106,6 +107,8 @@ def _take(draft: Draft, event: Event) -> None:  # noqa: PLR0912  (one arm an eve
             attempts.made(draft, event)
         case CandidatePushed():
             attempts.pushed(draft, event)
+        case CandidateLost():
+            attempts.lost(draft, event)
         case BuildStarted():
             attempts.build_started(draft, event)
         case VerdictReached():

@@ -150,7 +150,7 @@ class _Orders:
                 self._if(self._rights.order, "retry", self._retry)
             case Cancel():
                 self._if(self._rights.order, "cancel", self._cancel)
-            case Delegate(name=name):
+            case Delegate(to=name):
                 self._if(self._rights.review, "delegate", lambda: self._delegate(name))
             case DelegateAuthor():
                 self._if(self._rights.review, "delegate+", self._delegate_author)

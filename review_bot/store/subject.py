@@ -29,6 +29,7 @@ def subject(event: Event) -> Subject:
             events.BuildbotAnswered(attempt=attempt)
             | events.CandidateMade(attempt=attempt)
             | events.CandidatePushed(attempt=attempt)
+            | events.CandidateLost(attempt=attempt)
             | events.Landed(attempt=attempt)
             | events.LandingRefused(attempt=attempt)
             | events.LandingContradicted(attempt=attempt)
