@@ -2,16 +2,22 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from .errors import StoreError, cure
 from .migrate import prepare
+
+T = TypeVar("T")
+
+Work = Callable[[sa.Connection], T]
+
+THREADS = 4
 
 BUSY_SECONDS = 20
 """So long a write waits for another process that writes to the same SQLite file."""
@@ -22,30 +28,29 @@ Upsert = Any
 """SQLite's and PostgreSQL's INSERT, which take the same and have no type in common."""
 
 Driver = Any
-"""A connection of the driver's, as SQLAlchemy adapts it."""
+"""A connection of the driver's."""
 
 
 class Database:
-    """A database whose tables are as this version of Autogate needs them. Made by `open`."""
+    """A database whose tables are as this version of Autogate needs them. Made by `open`.
 
-    def __init__(self, engine: AsyncEngine, name: str) -> None:
+    A transaction is a function that runs in a thread of its own from begin to end. An async driver would change
+    threads (aiosqlite, three times) or wait for the event loop at every statement, and take several times as long.
+    """
+
+    def __init__(self, engine: sa.Engine, name: str) -> None:
         self._engine = engine
         self._name = name
         self._is_sqlite = engine.dialect.name == "sqlite"
-        # all that a block reads is as of one moment
+        # all that is read together is as of one moment
         self._reader = engine if self._is_sqlite else engine.execution_options(isolation_level="REPEATABLE READ")
-        self._writer = engine.execution_options(writes=True)
-        # SQLite takes one write at a time and lets the others poll; within a process they queue instead
-        self._turn: contextlib.AbstractAsyncContextManager[Any] = (
-            asyncio.Lock() if self._is_sqlite else contextlib.nullcontext()
-        )
+        self._readers: Executor = ThreadPoolExecutor(THREADS, "database-read")
+        # SQLite takes one write at a time and lets others poll: in one process they queue instead
+        self._writers: Executor = ThreadPoolExecutor(1 if self._is_sqlite else THREADS, "database-write")
 
     @classmethod
     async def open(cls, url: str, password: str | None = None, *, folder: Path) -> Self:
         """Open a database, and make or migrate its tables.
-
-        SQLite runs in WAL mode with ``synchronous=FULL``: what was committed is on the disk. With less, a power cut
-        would take back events that a forge was told are stored, and give the ids of pushed attempts out again.
 
         Args:
             url: ``sqlite:///PATH`` or ``postgresql://USER@HOST/NAME``, without a password.
@@ -59,43 +64,60 @@ class Database:
         if address.get_backend_name() == "sqlite":
             if address.database in {None, "", ":memory:"}:
                 raise StoreError(f"{url} keeps nothing: name a file, such as sqlite:///bot.sqlite")
-            address = address.set(drivername="sqlite+aiosqlite", database=str(folder / str(address.database)))
+            address = address.set(drivername="sqlite", database=str(folder / str(address.database)))
         else:
             address = address.set(drivername="postgresql+psycopg")
-        database = cls(_engine(address, password, migrating=False), address.database or str(address))
-        migrating = cls(_engine(address, password, migrating=True), address.database or str(address))
+        name = address.database or str(address)
+        migrating = cls(_engine(address, password, migrating=True), name)
         try:
-            async with migrating.writing() as connection:
-                await connection.run_sync(prepare)
+            await migrating.write(prepare)
         finally:
             await migrating.close()
-        return database
+        return cls(_engine(address, password, migrating=False), name)
 
     async def close(self) -> None:
-        """Close all connections."""
-        await self._engine.dispose()
+        """Let what is under way end, and close all connections."""
 
-    @contextlib.asynccontextmanager
-    async def reading(self) -> AsyncIterator[AsyncConnection]:
-        """Read in the block, all as of one moment.
+        def shut() -> None:
+            self._writers.shutdown()
+            self._readers.shutdown()
+            self._engine.dispose()
+
+        await asyncio.to_thread(shut)
+
+    async def read(self, work: Work[T]) -> T:
+        """Return what ``work`` reads, all as of one moment.
 
         Raises:
             StoreError: the database failed.
         """
-        with self._explained():
-            async with self._reader.connect() as connection:
-                yield connection
 
-    @contextlib.asynccontextmanager
-    async def writing(self) -> AsyncIterator[AsyncConnection]:
-        """Run the block as one transaction: all of it, or nothing when it raises.
+        def job() -> T:
+            with self._explained(), self._reader.connect() as connection:
+                return work(connection)
+
+        return await asyncio.get_running_loop().run_in_executor(self._readers, job)
+
+    async def write(self, work: Work[T], *, durable: bool = True) -> T:
+        """Run ``work`` as one transaction: all of it, or nothing when it raises.
+
+        Cancelling does not stop it any more once it has begun.
+
+        Args:
+            work: What to do.
+            durable: Whether it must outlive a power cut from now on; else it does so from the next durable write on.
+                It outlives the process in any case.
 
         Raises:
             StoreError: the database failed, or refused.
         """
-        with self._explained():
-            async with self._turn, self._writer.begin() as connection:
-                yield connection
+        writer = self._engine.execution_options(writes="durably" if durable else "soon")
+
+        def job() -> T:
+            with self._explained(), writer.begin() as connection:
+                return work(connection)
+
+        return await asyncio.get_running_loop().run_in_executor(self._writers, job)
 
     def insert(self, table: sa.Table) -> Upsert:
         """Return an INSERT that takes ``on_conflict_…``."""
@@ -115,32 +137,48 @@ class Database:
             raise StoreError(f"the database {self._name} fails ({_first_line(fault)}): {cure(fault)}") from error
 
 
-def _engine(address: sa.URL, password: str | None, *, migrating: bool) -> AsyncEngine:
+def _engine(address: sa.URL, password: str | None, *, migrating: bool) -> sa.Engine:
     if address.get_backend_name() == "postgresql":
-        return create_async_engine(
-            address,
-            connect_args={"connect_timeout": CONNECT_SECONDS} | ({"password": password} if password else {}),
-            # a server that was restarted is noticed before anything is asked of it
-            pool_pre_ping=True,
-            hide_parameters=True,
-        )
-    engine = create_async_engine(address, connect_args={"timeout": BUSY_SECONDS}, hide_parameters=True)
+        return _postgresql_engine(address, password)
+    return _sqlite_engine(address, migrating=migrating)
 
-    @sa.event.listens_for(engine.sync_engine, "connect")
+
+def _postgresql_engine(address: sa.URL, password: str | None) -> sa.Engine:
+    engine = sa.create_engine(
+        address,
+        connect_args={"connect_timeout": CONNECT_SECONDS} | ({"password": password} if password else {}),
+        pool_size=2 * THREADS,
+        # a server that was restarted is noticed before anything is asked of it
+        pool_pre_ping=True,
+        hide_parameters=True,
+    )
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        if connection.get_execution_options().get("writes") == "soon":
+            connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
+
+    return engine
+
+
+def _sqlite_engine(address: sa.URL, *, migrating: bool) -> sa.Engine:
+    engine = sa.create_engine(address, connect_args={"timeout": BUSY_SECONDS}, hide_parameters=True)
+
+    @sa.event.listens_for(engine, "connect")
     def _set_up(connection: Driver, _record: object) -> None:
         # Python's sqlite3 would begin transactions late, or not at all: `_begin` does
         connection.isolation_level = None
-        cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode = WAL")
-        cursor.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA journal_mode = WAL")
         # a migration drops tables to make them anew, which must not look like deleting their rows
-        cursor.execute(f"PRAGMA foreign_keys = {'OFF' if migrating else 'ON'}")
-        cursor.close()
+        connection.execute(f"PRAGMA foreign_keys = {'OFF' if migrating else 'ON'}")
 
-    @sa.event.listens_for(engine.sync_engine, "begin")
+    @sa.event.listens_for(engine, "begin")
     def _begin(connection: sa.Connection) -> None:
-        # a transaction that reads first and then writes would fail when another wrote in between
-        writes = connection.get_execution_options().get("writes", False)
+        writes = connection.get_execution_options().get("writes")
+        if writes:
+            # NORMAL leaves the log in the system's hands, and the next FULL one brings all of it to the disk
+            connection.exec_driver_sql(f"PRAGMA synchronous = {'FULL' if writes == 'durably' else 'NORMAL'}")
+        # what reads first and then writes would fail when another wrote in between
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine

@@ -98,11 +98,13 @@ class Lease:
             .values(holder=self._holder, fence=LEASES.c.fence + 1, expires_at=now + self._ttl)
             .returning(LEASES.c.fence)
         )
-        async with self._store.writing() as connection:
-            await connection.execute(self._store.insert(LEASES).values(free).on_conflict_do_nothing())
-            number = (await connection.execute(taken)).scalar_one_or_none()
-        self._number, self._renewed_at = number, started
-        return number is not None
+
+        def take(connection: sa.Connection) -> int | None:
+            connection.execute(self._store.insert(LEASES).values(free).on_conflict_do_nothing())
+            return connection.execute(taken).scalar_one_or_none()
+
+        self._number, self._renewed_at = await self._store.write(take, durable=False), started
+        return self._number is not None
 
     async def renew(self, now: datetime) -> bool:
         """Keep the lease for another `ttl`, expired or not, unless somebody took it.
@@ -119,9 +121,8 @@ class Lease:
         if self._number is None:
             return False
         started = _elapsed_at(now)
-        async with self._store.writing() as connection:
-            kept = await connection.execute(sa.update(LEASES).where(self._is_ours()).values(expires_at=now + self._ttl))
-        if kept.rowcount:
+        keep = sa.update(LEASES).where(self._is_ours()).values(expires_at=now + self._ttl)
+        if await self._store.write(lambda connection: connection.execute(keep).rowcount, durable=False):
             self._renewed_at = started
         else:
             self._number = None
@@ -134,9 +135,9 @@ class Lease:
             StoreError: the database failed.
         """
         if self._number is not None:
-            ours, self._number = self._is_ours(), None
-            async with self._store.writing() as connection:
-                await connection.execute(sa.update(LEASES).where(ours).values(holder=None))
+            free = sa.update(LEASES).where(self._is_ours()).values(holder=None)
+            self._number = None
+            await self._store.write(lambda connection: connection.execute(free), durable=False)
 
     def _is_ours(self) -> sa.ColumnElement[bool]:
         return sa.and_(LEASES.c.name == self._name, LEASES.c.holder == self._holder, LEASES.c.fence == self._number)

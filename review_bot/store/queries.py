@@ -1,5 +1,8 @@
 """What pages and the API ask of the database."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import sqlalchemy as sa
 
 from review_bot.domain.effects import EFFECT, Reply
@@ -30,15 +33,13 @@ class Queries(Database):
             .order_by(PULL_REQUESTS.c.changed_at.desc(), PULL_REQUESTS.c.number.desc())
             .limit(limit)
         )
-        async with self.reading() as connection:
-            rows = (await connection.execute(query)).all()
+        rows = await self.read(lambda connection: connection.execute(query).all())
         return parsed(PULL_REQUEST, rows, "pull_requests", "repository", "number")
 
     async def attempt(self, repository: str, attempt: int) -> Attempt | None:
         """Return an attempt, ended or not; None when it never was."""
         query = sa.select(ATTEMPTS).where(ATTEMPTS.c.repository == repository, ATTEMPTS.c.id == attempt)
-        async with self.reading() as connection:
-            rows = (await connection.execute(query)).all()
+        rows = await self.read(lambda connection: connection.execute(query).all())
         return next(iter(parsed(ATTEMPT, rows, "attempts", "repository", "id")), None)
 
     async def attempts_of(self, repository: str, number: int) -> list[Attempt]:
@@ -48,8 +49,7 @@ class Queries(Database):
             .where(ATTEMPTS.c.repository == repository, ATTEMPTS.c.id.in_(_attempts_with(repository, number)))
             .order_by(ATTEMPTS.c.id)
         )
-        async with self.reading() as connection:
-            rows = (await connection.execute(query)).all()
+        rows = await self.read(lambda connection: connection.execute(query).all())
         return parsed(ATTEMPT, rows, "attempts", "repository", "id")
 
     async def timeline(self, repository: str, number: int, limit: int, before: int | None = None) -> list[Happening]:
@@ -74,19 +74,23 @@ class Queries(Database):
         ]
         ids = sa.union(*(sa.select(half.c.id) for half in halves)).subquery()
         events = sa.select(EVENTS).where(EVENTS.c.id.in_(sa.select(ids.c.id))).order_by(EVENTS.c.id.desc()).limit(limit)
-        async with self.reading() as connection:
-            rows = (await connection.execute(events)).all()
-            answers = (
-                sa.select(EFFECTS.c.id, EFFECTS.c.event, EFFECTS.c.body)
-                .where(EFFECTS.c.event.in_([row.id for row in rows]), EFFECTS.c.kind == "reply")
-                .where(EFFECTS.c.number == number)
-                .order_by(EFFECTS.c.id)
-            )
-            replies: dict[int, list[Reply]] = {}
-            for row in (await connection.execute(answers)).all() if rows else ():
-                effect = parse(EFFECT, row.body, "effects", row.id)
-                if isinstance(effect, Reply):
-                    replies.setdefault(row.event, []).append(effect)
+        answers = (
+            sa.select(EFFECTS.c.id, EFFECTS.c.event, EFFECTS.c.body)
+            .where(EFFECTS.c.event.in_(sa.bindparam("events", expanding=True)))
+            .where(EFFECTS.c.kind == "reply", EFFECTS.c.number == number)
+            .order_by(EFFECTS.c.id)
+        )
+
+        def look_up(connection: sa.Connection) -> tuple[Sequence[Any], Sequence[Any]]:
+            found = connection.execute(events).all()
+            return found, connection.execute(answers, {"events": [row.id for row in found]}).all()
+
+        rows, answered = await self.read(look_up)
+        replies: dict[int, list[Reply]] = {}
+        for row in answered:
+            effect = parse(EFFECT, row.body, "effects", row.id)
+            if isinstance(effect, Reply):
+                replies.setdefault(row.event, []).append(effect)
         return [
             Happening(
                 id=row.id,
@@ -100,8 +104,7 @@ class Queries(Database):
 
     async def _pull(self, *conditions: sa.ColumnElement[bool]) -> PullRequest | None:
         query = sa.select(PULL_REQUESTS).where(*conditions).order_by(PULL_REQUESTS.c.number.desc()).limit(1)
-        async with self.reading() as connection:
-            rows = (await connection.execute(query)).all()
+        rows = await self.read(lambda connection: connection.execute(query).all())
         return next(iter(parsed(PULL_REQUEST, rows, "pull_requests", "repository", "number")), None)
 
 

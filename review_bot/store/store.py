@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from review_bot.desk import Trouble
 from review_bot.domain.answers import Answer
@@ -35,24 +34,35 @@ class Store(Queries, Tokens):
         Raises:
             CorruptRowError: a row cannot be read.
         """
-        pulls = sa.select(PULL_REQUESTS.c.number, PULL_REQUESTS.c.body).where(
-            PULL_REQUESTS.c.repository == repository, PULL_REQUESTS.c.standing == Standing.OPEN.value
+        pulls = (
+            sa.select(PULL_REQUESTS.c.number, PULL_REQUESTS.c.body)
+            .where(PULL_REQUESTS.c.repository == repository, PULL_REQUESTS.c.standing == Standing.OPEN.value)
+            .order_by(PULL_REQUESTS.c.number)
         )
-        attempts = sa.select(ATTEMPTS.c.id, ATTEMPTS.c.body).where(ATTEMPTS.c.repository == repository, ATTEMPTS.c.live)
+        attempts = (
+            sa.select(ATTEMPTS.c.id, ATTEMPTS.c.body)
+            .where(ATTEMPTS.c.repository == repository, ATTEMPTS.c.live)
+            .order_by(ATTEMPTS.c.id)
+        )
         record = sa.select(REPOSITORIES.c.body).where(REPOSITORIES.c.name == repository)
-        async with self.reading() as connection:
-            open_pulls = (await connection.execute(pulls.order_by(PULL_REQUESTS.c.number))).all()
-            live_attempts = (await connection.execute(attempts.order_by(ATTEMPTS.c.id))).all()
-            body = (await connection.execute(record)).scalar_one_or_none()
-        return State(
-            repository=Repository(name=repository)
-            if body is None
-            else parse(REPOSITORY, body, "repositories", repository),
-            pulls={
-                row.number: parse(PULL_REQUEST, row.body, "pull_requests", repository, row.number) for row in open_pulls
-            },
-            attempts={row.id: parse(ATTEMPT, row.body, "attempts", repository, row.id) for row in live_attempts},
-        )
+
+        def look_up(connection: sa.Connection) -> State:
+            body = connection.execute(record).scalar_one_or_none()
+            return State(
+                repository=Repository(name=repository)
+                if body is None
+                else parse(REPOSITORY, body, "repositories", repository),
+                pulls={
+                    row.number: parse(PULL_REQUEST, row.body, "pull_requests", repository, row.number)
+                    for row in connection.execute(pulls)
+                },
+                attempts={
+                    row.id: parse(ATTEMPT, row.body, "attempts", repository, row.id)
+                    for row in connection.execute(attempts)
+                },
+            )
+
+        return await self.read(look_up)
 
     async def append(self, repository: str, event: Event, *, key: str | None = None, trace: str) -> int | None:
         """Store an event, to be acted on. Needs no lease.
@@ -66,8 +76,7 @@ class Store(Queries, Tokens):
         Returns:
             Its id; None when its key was there already.
         """
-        async with self.writing() as connection:
-            return await self._append(connection, repository, event, key, trace)
+        return await self.write(lambda connection: self._append(connection, repository, event, key, trace))
 
     async def next_event(self, repository: str) -> StoredEvent | None:
         """Return the oldest event that was not acted on; None when there is none.
@@ -81,8 +90,7 @@ class Store(Queries, Tokens):
             .order_by(EVENTS.c.id)
             .limit(1)
         )
-        async with self.reading() as connection:
-            row = (await connection.execute(query)).one_or_none()
+        row = await self.read(lambda connection: connection.execute(query).one_or_none())
         if row is None:
             return None
         return StoredEvent(row.id, repository, parse(EVENT, row.body, "events", row.id), row.trace, row.key)
@@ -90,8 +98,7 @@ class Store(Queries, Tokens):
     async def unprocessed(self, repository: str) -> int:
         """Return how many events were not acted on."""
         query = sa.select(sa.func.count()).where(EVENTS.c.repository == repository, EVENTS.c.processed_at.is_(None))
-        async with self.reading() as connection:
-            return int((await connection.execute(query)).scalar_one())
+        return int(await self.read(lambda connection: connection.execute(query).scalar_one()))
 
     async def commit(
         self,
@@ -128,28 +135,28 @@ class Store(Queries, Tokens):
             .where(EVENTS.c.id == stored.id, EVENTS.c.processed_at.is_(None))
             .values(processed_at=at, number=number, attempt=attempt_id)
         )
-        async with self.writing() as connection:
-            await self._check(connection, fence)
-            if not (await connection.execute(processed)).rowcount:
+        members = [
+            {"repository": name, "attempt": attempt.id, "number": number}
+            for attempt in attempts
+            if attempt.id not in before.attempts or before.attempts[attempt.id].members is not attempt.members
+            for number in attempt.numbers
+        ]
+
+        def write(connection: sa.Connection) -> None:
+            self._check(connection, fence)
+            if not connection.execute(processed).rowcount:
                 raise StoreError(f"event {stored.id} was acted on before: load the state again")
             if after.repository is not before.repository:
-                await self._upsert(
-                    connection, REPOSITORIES, [{"name": name, "body": after.repository.model_dump_json()}]
-                )
-            await self._upsert(connection, PULL_REQUESTS, [_pull_row(name, pull, at) for pull in pulls])
-            await self._upsert(connection, ATTEMPTS, [_attempt_row(name, attempt) for attempt in attempts])
-            members = [
-                {"repository": name, "attempt": attempt.id, "number": number}
-                for attempt in attempts
-                if attempt.id not in before.attempts or before.attempts[attempt.id].members is not attempt.members
-                for number in attempt.numbers
-            ]
+                self._upsert(connection, REPOSITORIES, [{"name": name, "body": after.repository.model_dump_json()}])
+            self._upsert(connection, PULL_REQUESTS, [_pull_row(name, pull, at) for pull in pulls])
+            self._upsert(connection, ATTEMPTS, [_attempt_row(name, attempt) for attempt in attempts])
             if members:
-                await connection.execute(self.insert(ATTEMPT_MEMBERS).on_conflict_do_nothing(), members)
+                connection.execute(self.insert(ATTEMPT_MEMBERS).on_conflict_do_nothing(), members)
             if effects:
-                await connection.execute(
-                    sa.insert(EFFECTS), [_effect_row(stored, place, effect, at) for place, effect in enumerate(effects)]
-                )
+                rows = [_effect_row(stored, place, effect, at) for place, effect in enumerate(effects)]
+                connection.execute(sa.insert(EFFECTS), rows)
+
+        await self.write(write)
 
     async def due_effects(
         self, repository: str, now: datetime, kinds: frozenset[str] | None = None, limit: int = 1
@@ -168,8 +175,7 @@ class Store(Queries, Tokens):
         query = sa.select(EFFECTS).where(_undone(repository), EFFECTS.c.not_before <= now)
         if kinds is not None:
             query = query.where(EFFECTS.c.kind.in_(sorted(kinds)))
-        async with self.reading() as connection:
-            rows = (await connection.execute(query.order_by(EFFECTS.c.id).limit(limit))).all()
+        rows = await self.read(lambda connection: connection.execute(query.order_by(EFFECTS.c.id).limit(limit)).all())
         return [
             StoredEffect(
                 id=row.id,
@@ -187,8 +193,7 @@ class Store(Queries, Tokens):
     async def next_due(self, repository: str) -> datetime | None:
         """Return when the first of the undone effects is due; None when there is none."""
         query = sa.select(sa.func.min(EFFECTS.c.not_before, type_=EFFECTS.c.not_before.type)).where(_undone(repository))
-        async with self.reading() as connection:
-            due: datetime | None = (await connection.execute(query)).scalar_one()
+        due: datetime | None = await self.read(lambda connection: connection.execute(query).scalar_one())
         return due
 
     async def effect_done(self, fence: Fence, stored: StoredEffect, result: Event | None, at: datetime) -> None:
@@ -198,10 +203,14 @@ class Store(Queries, Tokens):
             LeaseLostError: another process leads.
         """
         done = sa.update(EFFECTS).where(EFFECTS.c.id == stored.id, EFFECTS.c.done_at.is_(None)).values(done_at=at)
-        async with self.writing() as connection:
-            await self._check(connection, fence)
-            if (await connection.execute(done)).rowcount and result is not None:
-                await self._append(connection, stored.repository, result, f"effect:{stored.id}", stored.trace)
+
+        def write(connection: sa.Connection) -> None:
+            self._check(connection, fence)
+            if connection.execute(done).rowcount and result is not None:
+                self._append(connection, stored.repository, result, f"effect:{stored.id}", stored.trace)
+
+        # lost in a power cut, it is carried out again, which changes nothing
+        await self.write(write, durable=False)
 
     async def effect_failed(
         self, fence: Fence, stored: StoredEffect, error: str, not_before: datetime, at: datetime
@@ -231,15 +240,17 @@ class Store(Queries, Tokens):
                 not_before=not_before,
             )
         )
-        async with self.writing() as connection:
-            await self._check(connection, fence)
-            await connection.execute(failed)
+
+        def write(connection: sa.Connection) -> None:
+            self._check(connection, fence)
+            connection.execute(failed)
+
+        await self.write(write, durable=False)
 
     async def troubles(self, repository: str) -> list[Trouble]:
         """Return what failed and was not done since, oldest first."""
         query = sa.select(EFFECTS).where(_undone(repository), EFFECTS.c.tries > 0).order_by(EFFECTS.c.id)
-        async with self.reading() as connection:
-            rows = (await connection.execute(query)).all()
+        rows = await self.read(lambda connection: connection.execute(query).all())
         return [
             Trouble(
                 what=row.kind,
@@ -258,8 +269,7 @@ class Store(Queries, Tokens):
             EVENTS.c.repository == repository, EVENTS.c.processed_at.is_(None), EVENTS.c.trace == trace
         )
         reads = sa.exists().where(_undone(repository), EFFECTS.c.kind == "read_comment", EFFECTS.c.trace == trace)
-        async with self.reading() as connection:
-            return not (await connection.execute(sa.select(sa.or_(waits, reads)))).scalar_one()
+        return not await self.read(lambda connection: connection.execute(sa.select(sa.or_(waits, reads))).scalar_one())
 
     async def replies(self, repository: str, trace: str) -> list[Answer]:
         """Return what the bot answers in a trace, in order.
@@ -274,8 +284,7 @@ class Store(Queries, Tokens):
             .where(EFFECTS.c.kind == sa.literal_column("'reply'"))
             .order_by(EFFECTS.c.id)
         )
-        async with self.reading() as connection:
-            rows = (await connection.execute(query)).all()
+        rows = await self.read(lambda connection: connection.execute(query).all())
         effects = parsed(EFFECT, rows, "effects", "id")
         return [effect.answer for effect in effects if isinstance(effect, Reply)]
 
@@ -291,9 +300,12 @@ class Store(Queries, Tokens):
             .where(EFFECTS.c.done_at.is_(None))
             .group_by(EFFECTS.c.repository)
         )
-        async with self.reading() as connection:
-            unprocessed = dict((await connection.execute(events)).tuples().all())
-            undone = {name: counts for name, *counts in (await connection.execute(effects)).tuples()}
+
+        def look_up(connection: sa.Connection) -> tuple[dict[str, int], dict[str, list[int]]]:
+            counted = connection.execute(effects).tuples()
+            return dict(connection.execute(events).tuples().all()), {name: counts for name, *counts in counted}
+
+        unprocessed, undone = await self.read(look_up)
         return {
             name: Backlog(unprocessed.get(name, 0), *map(int, undone.get(name, (0, 0))))
             for name in sorted(unprocessed.keys() | undone.keys())
@@ -302,12 +314,11 @@ class Store(Queries, Tokens):
     async def oldest_unprocessed_age(self, now: datetime) -> float:
         """Return for how many seconds the oldest event of any repository has waited; 0 when none does."""
         query = sa.select(sa.func.min(EVENTS.c.at, type_=EVENTS.c.at.type)).where(EVENTS.c.processed_at.is_(None))
-        async with self.reading() as connection:
-            oldest: datetime | None = (await connection.execute(query)).scalar_one()
+        oldest: datetime | None = await self.read(lambda connection: connection.execute(query).scalar_one())
         return max(0.0, (now - oldest).total_seconds()) if oldest else 0.0
 
-    async def _append(
-        self, connection: AsyncConnection, repository: str, event: Event, key: str | None, trace: str
+    def _append(
+        self, connection: sa.Connection, repository: str, event: Event, key: str | None, trace: str
     ) -> int | None:
         number, attempt = subject(event)
         row = {
@@ -321,21 +332,21 @@ class Store(Queries, Tokens):
             "body": event.model_dump_json(),
         }
         statement = self.insert(EVENTS).values(row).on_conflict_do_nothing().returning(EVENTS.c.id)
-        made: int | None = (await connection.execute(statement)).scalar_one_or_none()
+        made: int | None = connection.execute(statement).scalar_one_or_none()
         return made
 
-    async def _check(self, connection: AsyncConnection, fence: Fence) -> None:
+    def _check(self, connection: sa.Connection, fence: Fence) -> None:
         """Refuse an old fence; a new one cannot be given out before the transaction ends."""
         query = sa.select(LEASES.c.fence).where(LEASES.c.name == fence.lease, LEASES.c.holder.is_not(None))
-        newest = (await connection.execute(query.with_for_update(read=True))).scalar_one_or_none()
+        newest = connection.execute(query.with_for_update(read=True)).scalar_one_or_none()
         if newest != fence.number:
             raise LeaseLostError(f"the lease {fence.lease!r} with fence {fence.number} is over")
 
-    async def _upsert(self, connection: AsyncConnection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    def _upsert(self, connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
         if rows:
             insert = self.insert(table)
             new = {column.name: insert.excluded[column.name] for column in table.columns if not column.primary_key}
-            await connection.execute(
+            connection.execute(
                 insert.on_conflict_do_update(index_elements=table.primary_key.columns.keys(), set_=new), rows
             )
 

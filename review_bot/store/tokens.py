@@ -51,36 +51,33 @@ class Tokens(Database):
         token = secrets.token_urlsafe(32)
         row = {"name": name, "hash": _hash(token), "created_at": datetime.now(UTC)}
         statement = self.insert(TOKENS).values(row).on_conflict_do_nothing().returning(TOKENS.c.id)
-        async with self.writing() as connection:
-            if (await connection.execute(statement)).scalar_one_or_none() is None:
-                raise TokenExistsError(f"{name} has a token already: revoke that one first")
+        if await self.write(lambda connection: connection.execute(statement).scalar_one_or_none()) is None:
+            raise TokenExistsError(f"{name} has a token already: revoke that one first")
         return token
 
     async def token_owner(self, token: str) -> str | None:
         """Return whose token this is; None when it is not valid, or was never one."""
         now = datetime.now(UTC)
         query = sa.select(TOKENS).where(TOKENS.c.hash == _hash(token), TOKENS.c.revoked_at.is_(None))
-        async with self.reading() as connection:
-            row = (await connection.execute(query)).one_or_none()
+        row = await self.read(lambda connection: connection.execute(query).one_or_none())
         if row is None:
             return None
         if row.last_used_at is None or now - row.last_used_at >= _NOTED_EVERY:
-            async with self.writing() as connection:
-                await connection.execute(sa.update(TOKENS).where(TOKENS.c.id == row.id).values(last_used_at=now))
+            used = sa.update(TOKENS).where(TOKENS.c.id == row.id).values(last_used_at=now)
+            await self.write(lambda connection: connection.execute(used), durable=False)
         name: str = row.name
         return name
 
     async def revoke_token(self, name: str) -> bool:
         """Make somebody's token invalid, at once; return whether there was a valid one."""
-        statement = sa.update(TOKENS).where(TOKENS.c.name == name, TOKENS.c.revoked_at.is_(None))
-        async with self.writing() as connection:
-            return (await connection.execute(statement.values(revoked_at=datetime.now(UTC)))).rowcount > 0
+        valid = sa.and_(TOKENS.c.name == name, TOKENS.c.revoked_at.is_(None))
+        statement = sa.update(TOKENS).where(valid).values(revoked_at=datetime.now(UTC))
+        return await self.write(lambda connection: connection.execute(statement).rowcount) > 0
 
     async def tokens(self) -> list[Token]:
         """Return all tokens that ever were, by name and age."""
         query = sa.select(TOKENS).order_by(TOKENS.c.name, TOKENS.c.id)
-        async with self.reading() as connection:
-            rows = (await connection.execute(query)).all()
+        rows = await self.read(lambda connection: connection.execute(query).all())
         return [Token(row.name, row.created_at, row.last_used_at, row.revoked_at) for row in rows]
 
 
