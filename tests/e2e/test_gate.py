@@ -89,20 +89,23 @@ class Gate:
         """Return what lint and test said."""
         return self.bot.verdict(sha, f"{name}-lint"), self.bot.verdict(sha, f"{name}-test")
 
+    def get(self, path: str) -> httpx.Response:
+        """Return what ``/api/v2/PATH`` answers."""
+        # a master that builds on a busy machine may need more than httpx's five seconds
+        return httpx.get(f"{self.installation.url}api/v2/{path}", timeout=30)
+
     def runs(self, report: Report, step: str) -> bool:
         """Tell whether the step of the report's last build has begun to say something."""
-        api = f"{self.installation.url}api/v2/"
-        steps = httpx.get(f"{api}builds/{report.builds[-1].id}/steps").json()["steps"]
+        steps = self.get(f"builds/{report.builds[-1].id}/steps").json()["steps"]
         ids = [each["stepid"] for each in steps if each["name"] == step]
-        return any(httpx.get(f"{api}steps/{stepid}/logs").json()["logs"] for stepid in ids)
+        return any(self.get(f"steps/{stepid}/logs").json()["logs"] for stepid in ids)
 
     def logs(self, report: Report) -> str:
         """Return all logs of the report's last build."""
-        api = f"{self.installation.url}api/v2/"
         text = ""
-        for step in httpx.get(f"{api}builds/{report.builds[-1].id}/steps").json()["steps"]:
-            for log in httpx.get(f"{api}steps/{step['stepid']}/logs").json()["logs"]:
-                text += httpx.get(f"{api}logs/{log['logid']}/raw").text
+        for step in self.get(f"builds/{report.builds[-1].id}/steps").json()["steps"]:
+            for log in self.get(f"steps/{step['stepid']}/logs").json()["logs"]:
+                text += self.get(f"logs/{log['logid']}/raw").text
         return text
 
 
