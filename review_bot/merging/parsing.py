@@ -10,6 +10,7 @@ MOST_PATHS = 1000
 MERGE_PARENTS = 2
 
 _VERSION = re.compile(rb"git version (\d+)\.(\d+)")
+_SIDE = re.compile(rb"~[0-9a-f]{40,64}(?:_\d+)?$")
 _ABSENT = re.compile(r"(?:not our ref|unadvertised object) ([0-9a-f]{40,64})")
 
 
@@ -33,11 +34,12 @@ def conflicting_paths(output: bytes) -> tuple[str, ...]:
     It prints the tree, a section of ``<mode> <object> <stage> TAB <path>``, and a section of messages, each with a
     count of paths, the paths, its type and its text (git-merge-tree(1)). Not every conflict leaves something in the
     first section, such as two different renames of one folder: then those that the messages name are returned.
+    A file that is in the way of a folder is listed as ``<path>~<commit>``; it is returned under its own name.
     """
     stages, _, messages = output.partition(b"\0\0")
     entries = stages.split(b"\0")[1:]
     paths = [entry.partition(b"\t")[2] for entry in entries] or list(_paths_of_messages(messages or b""))
-    return shown_paths(paths)
+    return shown_paths([_SIDE.sub(b"", path) for path in paths])
 
 
 def _paths_of_messages(messages: bytes) -> Iterator[bytes]:

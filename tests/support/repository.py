@@ -31,6 +31,7 @@ class Repository:
         """Make both below ``folder``, with one commit on ``main``, pushed."""
         bare, tree = folder / f"{name}.git", folder / f"{name}-tree"
         _git("init", "-q", "--bare", "-b", "main", str(bare))
+        _git("config", "core.logAllRefUpdates", "true", cwd=bare)  # by which tests.support.rule sees every move
         _git("init", "-q", "-b", "main", str(tree))
         repository = cls(bare, tree)
         repository.git("remote", "add", "origin", str(bare))
@@ -67,6 +68,25 @@ class Repository:
         for topic in topics:
             self.git("merge", "-q", "--no-ff", "-m", message, topic)
         return self.head()
+
+    def topic(self, name: str, files: Files, *, base: str = "main", target: str = "main", message: str = "") -> str:
+        """Commit ``files`` on a branch ``name`` off ``base``, push it below refs/for/ and return its head."""
+        self.git("checkout", "-q", "-B", name, base)
+        head = self.commit(files, message or f"Work on {name}")
+        self.push(f"{head}:refs/for/{target}/{name}")
+        return head
+
+    def refs(self) -> dict[str, str]:
+        """Return full name -> object of the bare repository's refs."""
+        lines = _git("for-each-ref", "--format=%(refname) %(objectname)", cwd=self.bare).splitlines()
+        return dict(line.split(" ") for line in lines)
+
+    def hook(self, name: str, script: str) -> None:
+        """Give the bare repository a hook, a shell script."""
+        path = self.bare / "hooks" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
 
     def push(self, *refspecs: str) -> None:
         """Push by force to the bare repository."""
