@@ -1,0 +1,1 @@
+"""The bot's face on HTTP: the JSON API, its health, its numbers."""
