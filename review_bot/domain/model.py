@@ -18,7 +18,8 @@ KEPT_TESTS = 20
 class Value(BaseModel):
     """An immutable value that goes into the database as JSON."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # infinity is no JSON
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Policy(Value):
