@@ -14,11 +14,11 @@ import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from math import log2
 
-from bench.table import Row, publish
-
 from autogate.contract import Cause, Finding, Result, Severity
+from bench.table import Row, publish
 from review_bot.domain.decide import decide
 from review_bot.domain.effects import Land, MakeCandidate, PushCandidate
 from review_bot.domain.events import (
@@ -63,14 +63,14 @@ def main() -> None:
     """Simulate, print, write."""
     rows = []
     for share in (0.05, 0.10):
-        alone = average(lambda chance, share=share: ours(chance, share, 1, 0.0))
+        alone = average(partial(ours, share=share, most=1, evidence=0.0))
         rows.append(reported(f"{share:.0%} bad, batch.max 1", alone, None))
         for most in (4, 8, 16):
-            halving = average(lambda chance, share=share, most=most: peer(chance, share, most))
+            halving = average(partial(peer, share=share, most=most))
             rows.append(reported(f"{share:.0%} bad, plain halving, batches of {most}", halving, alone))
             for evidence in (0.0, 0.5, 1.0):
                 figure = f"{share:.0%} bad, batch.max {most}, {evidence:.0%} of failures name a file"
-                landed = average(lambda chance, s=share, m=most, e=evidence: ours(chance, s, m, e))
+                landed = average(partial(ours, share=share, most=most, evidence=evidence))
                 rows.append(reported(figure, landed, alone, wanted=share == SHARE_OF_THE_TARGET))
         entropy = -share * log2(share) - (1 - share) * log2(1 - share)
         ceiling = (1 - share) / entropy * (timedelta(hours=1) / BUILD)

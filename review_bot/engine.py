@@ -13,7 +13,7 @@ import structlog
 
 from autogate.git import Git, GitError
 from autogate.settings import Bot, Repository
-from review_bot.ci.buildbot import BuildbotError
+from review_bot.ci.rest import BuildbotError
 from review_bot.desk import Answered, Trouble, UnknownRepositoryError
 from review_bot.domain.decide import decide, is_wanted
 from review_bot.domain.effects import Land
@@ -137,15 +137,23 @@ class Consumer:
             LeaseLostError: another process leads.
             StoreError: the database failed.
         """
-        self.state = await self._store.load(self.name)
         try:
+            await self.load()
             await self._work()
         finally:
-            self._hands.mirror.close()
+            self.close()
+
+    async def load(self) -> None:
+        """Begin with what the database holds, and the configuration as it is now."""
+        self.state = await self._store.load(self.name)
+        if self.state.repository.policy != self._policy.policy:
+            await self._hand_in(self._policy, f"configured:{secrets.token_hex(8)}")
+
+    def close(self) -> None:
+        """Let another process work on the repository."""
+        self._hands.mirror.close()
 
     async def _work(self) -> None:
-        if self._known_state().repository.policy != self._policy.policy:
-            await self._hand_in(self._policy, f"configured:{secrets.token_hex(8)}")
         async with asyncio.TaskGroup() as group:
             group.create_task(self._consume())
             group.create_task(self._act_outside())
@@ -181,28 +189,38 @@ class Consumer:
         await self._store.append(self.name, event, key=key, trace=trace)
         self._wake["events"].set()
 
+    async def step(self) -> bool:
+        """Take an event, or carry out an effect; return whether there was one."""
+        self.beat = time.monotonic()
+        if stored := await self._store.next_event(self.name):
+            await self._take(stored)
+        elif (due := self._known_state().next_deadline()) and due <= self._now():
+            await self._hand_in(TimePassed(at=self._now()), f"time:{due.isoformat()}")
+        elif effects := await self._due(outside=False):
+            await self._carry_out(effects[0])
+        else:
+            return False
+        return True
+
+    async def step_outside(self) -> bool:
+        """Carry out effects that do not touch git; return whether there were some."""
+        effects = await self._due(outside=True)
+        for effect in effects:
+            await self._carry_out(effect)
+        return bool(effects)
+
     async def _consume(self) -> None:
+        wake = self._wake["events"]
         while True:
-            self.beat = time.monotonic()
-            wake = self._wake["events"]
             wake.clear()
-            if stored := await self._store.next_event(self.name):
-                await self._take(stored)
-            elif (due := self._known_state().next_deadline()) and due <= self._now():
-                await self._hand_in(TimePassed(at=self._now()), f"time:{due.isoformat()}")
-            elif effects := await self._due(outside=False):
-                await self._carry_out(effects[0])
-            else:
-                await _wait(wake, self._idle(due))
+            if not await self.step():
+                await _wait(wake, self._idle(self._known_state().next_deadline()))
 
     async def _act_outside(self) -> None:
+        wake = self._wake["outside"]
         while True:
-            wake = self._wake["outside"]
             wake.clear()
-            effects = await self._due(outside=True)
-            for effect in effects:
-                await self._carry_out(effect)
-            if not effects:
+            if not await self.step_outside():
                 await _wait(wake, IDLE_SECONDS)
 
     async def _watch(self) -> None:

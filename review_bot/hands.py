@@ -8,7 +8,8 @@ import structlog
 
 from autogate.settings import Repository
 from review_bot import wording
-from review_bot.ci.buildbot import Buildbot, BuildbotError
+from review_bot.ci.buildbot import Buildbot
+from review_bot.ci.rest import BuildbotError
 from review_bot.domain.answers import Done
 from review_bot.domain.decide import is_permitted
 from review_bot.domain.effects import (
@@ -44,6 +45,9 @@ from review_bot.merging.errors import MissingCommitError, RuleBrokenError
 from review_bot.merging.mirror import Mirror
 from review_bot.watching import as_known
 
+States = Callable[[], State]
+"""Gives what is known at this very moment."""
+
 KEPT_ATTEMPTS = 100
 """The refs of so many attempts stay in the repository, for whoever wants to look at what was tested."""
 
@@ -71,7 +75,7 @@ class Hands:
     mirror: Mirror
     forge: Forge
     buildbot: Buildbot
-    state: Callable[[], State]
+    state: States
     status: Callable[[int], Awaitable[str | None]]
     now: Callable[[], datetime]
 

@@ -1,4 +1,4 @@
-"""A whole installation on this machine's loopback interface: master, workers, and everything they need, in a folder."""
+"""A whole installation on this machine's loopback interface: master, workers, bot, and all they need, in a folder."""
 
 import contextlib
 import os
@@ -32,14 +32,16 @@ url = "http://127.0.0.1:{web}/"
 [web]
 port = {web}
 anonymous = "{anonymous}"
-users = {{ admin = "web_admin_password" }}
-admins = ["admin"]
+users = {{ admin = "web_admin_password", bot = "bot_web_password" }}
+admins = ["admin", "bot"]
 poke_secret = "poke_secret"
 badges = true
 [master]
 worker_port = {pb}
 [bot]
 url = "{bot}"
+port = {bot_port}
+user = "bot"
 secret = "bot_secret"
 """
 
@@ -107,29 +109,44 @@ class Process:
 
 
 class LocalInstallation:
-    """A master and workers below ``folder``, reporting to ``bot``.
+    """A master, workers and the review bot below ``folder``.
 
     Args:
         folder: Gets ``config``, ``secrets``, ``state`` and the logs.
-        bot: The address that results are posted to.
+        bot: Another address that results are posted to; then the bot is not started.
         workers: How many workers there are.
         title: The web UI's title.
         anonymous: What somebody who has not signed in may see: ``nothing`` or ``read``.
     """
 
     def __init__(
-        self, folder: Path, bot: str, workers: int = 1, title: str = "Autogate", anonymous: str = "read"
+        self,
+        folder: Path,
+        bot: str | None = None,
+        workers: int = 1,
+        title: str = "Autogate",
+        anonymous: str = "read",
     ) -> None:
         self.folder = folder
         self.places = Places(folder / "config", folder / "secrets", folder / "state")
         self.web_port, self.worker_port = free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.web_port}/"
+        self.bot_port = free_port()
+        self.bot_url = f"http://127.0.0.1:{self.bot_port}"
         self._secrets: dict[str, str] = {}
-        site = _SITE.format(title=title, web=self.web_port, pb=self.worker_port, bot=bot, anonymous=anonymous)
-        for name in ("web_admin_password", "poke_secret", "bot_secret"):
+        site = _SITE.format(
+            title=title,
+            web=self.web_port,
+            pb=self.worker_port,
+            bot=bot or f"{self.bot_url}/buildbot",
+            bot_port=self.bot_port,
+            anonymous=anonymous,
+        )
+        for name in ("web_admin_password", "bot_web_password", "poke_secret", "bot_secret"):
             self.add_secret(name)
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-        environment = {**self.places.to_environ(), "PATH": path}
+        self.environment = environment = {**self.places.to_environ(), "PATH": path}
+        self.bot = Process(ROOT / "review_bot" / "entrypoint", environment, folder / "bot.log") if bot is None else None
         self.master = Process(ROOT / "master" / "entrypoint", environment, folder / "master.log")
         self.workers: list[Process] = []
         for number in range(1, workers + 1):
@@ -175,6 +192,7 @@ class LocalInstallation:
             StartError: something did not come up.
         """
         self.start_master()
+        self.start_bot()
         for worker in self.workers:
             worker.start()
         for worker in self.workers:
@@ -189,6 +207,34 @@ class LocalInstallation:
         before = self.master.said().count("BuildMaster is running")
         self.master.start()
         wait_until(lambda: self.master.said().count("BuildMaster is running") > before, self.master)
+
+    def start_bot(self) -> None:
+        """Start the bot alone, and return when it acts; nothing where another one is meant.
+
+        Raises:
+            StartError: it did not come up.
+        """
+        if self.bot:
+            before = self.bot.said().count("this process leads")
+            self.bot.start()
+            bot = self.bot
+            wait_until(lambda: bot.said().count("this process leads") > before, bot)
+
+    def add_token(self, name: str) -> str:
+        """Make a token with which somebody uses the bot's API, and return it.
+
+        Raises:
+            subprocess.CalledProcessError: it could not be made.
+        """
+        done = subprocess.run(  # noqa: S603  (a program of this environment)
+            [Path(sys.executable).parent / "autogate-bot", "token", "add", name],
+            env=os.environ | self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout.strip()
 
     def reconfigure(self) -> None:
         """Make the master read its configuration again, and return when it has.
@@ -219,13 +265,17 @@ class LocalInstallation:
 
     def stop(self) -> None:
         """Stop everything that was started."""
-        for process in (*self.workers, self.master):
+        for process in self._processes:
             process.stop()
 
     def kill(self) -> None:
         """End everything at once; nothing is left running."""
-        for process in (*self.workers, self.master):
+        for process in self._processes:
             process.kill()
+
+    @property
+    def _processes(self) -> list[Process]:
+        return [*self.workers, self.master, *([self.bot] if self.bot else [])]
 
 
 def wait_until(condition: Callable[[], bool], process: Process, seconds: float = START_SECONDS) -> None:

@@ -1,0 +1,416 @@
+"""Anything may happen at any time, on real git: the rule holds after every step, and every pull request ends.
+
+Buildbot is not real here: it says of a commit what the commit's own files say, late, often or never.
+"""
+
+import asyncio
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Collection, Coroutine
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+
+from autogate.contract import Cause, Finding, Result, Severity
+from autogate.git import Git, GitError
+from autogate.settings import Bot, Repository
+from review_bot.domain.events import (
+    BuilderStatus,
+    Comment,
+    CommentHinted,
+    FreezeAsked,
+    PauseAsked,
+    VerdictReached,
+)
+from review_bot.domain.model import State, Verdict
+from review_bot.engine import Consumer, configured
+from review_bot.forges.git import GitForge
+from review_bot.hands import Hands
+from review_bot.merging.merger import Identity
+from review_bot.merging.mirror import Mirror
+from review_bot.metrics import Metrics
+from review_bot.store.lease import Lease
+from review_bot.store.store import Store
+from tests.support.repository import Repository as RealRepository
+from tests.support.rule import assert_rule
+
+STEPS = int(os.environ.get("AUTOGATE_MACHINE_STEPS", "1000"))
+RUNS = int(os.environ.get("AUTOGATE_MACHINE_RUNS", "1"))
+TOPICS = st.integers(1, 6)
+BUILDERS = ("shop-lint", "shop-test")
+T = TypeVar("T")
+
+
+@dataclass
+class Faults:
+    """What goes wrong next.
+
+    Attributes:
+        before: So many git commands that talk to the server fail before they do anything.
+        after: So many fail after they have done it.
+    """
+
+    before: int = 0
+    after: int = 0
+
+
+@dataclass(frozen=True)
+class FaultyGit(Git):
+    """git over a bad line."""
+
+    faults: Faults = field(default_factory=Faults)
+
+    async def run(self, *args: str, **options: Any) -> bytes:
+        talks = args[0] in {"push", "fetch", "ls-remote"}
+        if talks and self.faults.before:
+            self.faults.before -= 1
+            raise GitError(args[0], 128, "fatal: the connection was lost")
+        out = await super().run(*args, **options)
+        if talks and self.faults.after:
+            self.faults.after -= 1
+            raise GitError(args[0], 128, "fatal: the connection was lost, after all was done")
+        return out
+
+
+class Buildbot:
+    """Knows the truth about commits, and may be silent about it."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+
+    async def poke(self, repository: str) -> None:
+        """It polls anyhow."""
+
+    async def cancel(self, sha: str, builders: Collection[str]) -> int:
+        return 0
+
+    async def ask(self, sha: str, builders: Collection[str]) -> dict[str, BuilderStatus]:
+        return {
+            builder: BuilderStatus(status="finished", verdict=self._world.true_verdict(sha, builder))
+            for builder in builders
+        }
+
+
+class World:
+    """The repository, the bot on it, and all that is under way."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="autogate-machine-"))
+        self.runner = asyncio.Runner()
+        self.now = datetime(2026, 1, 31, 12, tzinfo=UTC)
+        self.real = RealRepository.create(self.folder)
+        self.begin = self.real.tip("main")
+        self.faults = Faults()
+        self.approved: set[str] = set()
+        self.good: dict[str, set[str]] = {}
+        self.comments = 0
+        self.repository = Repository.model_validate(
+            {
+                "name": "shop",
+                "url": str(self.real.bare),
+                "review": {"reviewers": ["ada"], "try_users": ["tim"]},
+                "batch": {"max": 4},
+            }
+        )
+        self.bot = Bot.model_validate({"url": "http://127.0.0.1:9/", "secret": "bot_secret"})
+        self.store = self.do(Store.open("sqlite:///bot.sqlite", folder=self.folder))
+        self.lease = Lease(self.store, "bot", "machine", timedelta(days=9999))
+        assert self.do(self.lease.acquire(datetime.now(UTC)))
+        self.start()
+
+    def do(self, work: Coroutine[Any, Any, T]) -> T:
+        return self.runner.run(work)
+
+    def start(self) -> None:
+        mirror = Mirror(
+            self.folder / "mirror", str(self.real.bare), FaultyGit(faults=self.faults), Identity("autogate", "a@b.c")
+        )
+        forge = GitForge(mirror, ("main",), self.clock)
+
+        def hands(state: Any) -> Hands:
+            async def no_status(_number: int) -> None:
+                return None
+
+            buildbot: Any = Buildbot(self)
+            return Hands(self.repository, mirror, forge, buildbot, state, no_status, self.clock)
+
+        policy = configured(self.repository, self.bot, self.clock)
+        self.consumer = Consumer(self.repository, self.store, self.lease, hands, policy, Metrics(), self.clock)
+        self.do(self.consumer.load())
+
+    def clock(self) -> datetime:
+        # it goes on a little with every look, as clocks do
+        self.now += timedelta(milliseconds=1)
+        return self.now
+
+    @property
+    def state(self) -> State:
+        state = self.consumer.state
+        assert state is not None
+        return state
+
+    def git(self, *args: str) -> str:
+        return subprocess.run(
+            ["git", *args], cwd=self.real.bare, capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    def topics(self) -> dict[int, str]:
+        lines = self.git("for-each-ref", "--format=%(refname) %(objectname)", "refs/for/main/").split("\n")
+        return {int(line.split()[0].rpartition("-")[2]): line.split()[1] for line in lines if line}
+
+    def true_verdict(self, sha: str, builder: str) -> Verdict:
+        """Return what a builder says of a commit: lint fails by its own file, tests also by a combination."""
+        files = self.git("ls-tree", "-r", "--name-only", sha).split()
+        texts = {path: self.git("show", f"{sha}:{path}") for path in files}
+        bad = sorted(path for path, text in texts.items() if "bad" in text)
+        if builder == "shop-test":
+            halves = sorted(path for path, text in texts.items() if "half" in text)
+            bad = bad or (halves if len(halves) > 1 else [])
+        if not bad:
+            self.good.setdefault(sha, set()).add(builder)
+            return Verdict(builder=builder, result=Result.SUCCESS, at=self.now)
+        findings = tuple(Finding(path=path, line=1, symbol="bad", severity=Severity.ERROR, text="bad") for path in bad)
+        return Verdict(
+            builder=builder, result=Result.FAILURE, cause=Cause.CHANGE, at=self.now, findings=findings, summary="bad"
+        )
+
+    def candidates(self) -> list[str]:
+        """Return every commit that was ever pushed as a candidate."""
+        return [*dict.fromkeys(self.git("for-each-ref", "--format=%(objectname)", "refs/autogate/").split())]
+
+    def passed(self) -> set[str]:
+        return {sha for sha, builders in self.good.items() if builders >= set(BUILDERS)}
+
+    def check(self) -> None:
+        assert_rule(self.real.bare, "main", self.begin, self.approved, self.passed())
+        self.begin = self.real.tip("main")
+
+    def close(self) -> None:
+        self.consumer.close()
+        self.do(self.store.close())
+        self.runner.close()
+        shutil.rmtree(self.folder)
+
+
+class Machine(RuleBasedStateMachine):
+    @initialize()
+    def begin(self) -> None:
+        self.world = World()
+        self.held: list[tuple[Any, str | None]] = []
+
+    # people
+
+    @rule(number=TOPICS, content=st.sampled_from(["good", "good", "good", "bad", "half"]), shared=st.integers(0, 9))
+    def push(self, number: int, content: str, shared: int) -> None:
+        world = self.world
+        world.real.git("fetch", "-q", "origin", "main")
+        world.real.git("checkout", "-q", "-B", "work", "FETCH_HEAD")
+        world.comments += 1
+        files: dict[str, str | bytes | None] = {f"file-{number}": f"{content}\n{world.comments}\n"}
+        if shared == 0:
+            files["shared"] = f"{number} {world.comments}\n"
+        world.real.commit(files, f"Topic {number} @autogate r+")
+        world.real.push(f"HEAD:refs/for/main/topic-{number}")
+
+    @rule(number=TOPICS)
+    def delete(self, number: int) -> None:
+        if number in self.world.topics():
+            self.world.real.push(f":refs/for/main/topic-{number}")
+
+    @rule()
+    def human_pushes(self) -> None:
+        world = self.world
+        world.check()
+        world.real.git("fetch", "-q", "origin", "main")
+        world.real.git("checkout", "-q", "-B", "human", "FETCH_HEAD")
+        world.comments += 1
+        sha = world.real.commit({"human": f"{world.comments}\n"}, "By hand")
+        world.real.git("push", "-q", "origin", "human:main")
+        world.begin = sha
+
+    @rule(
+        number=TOPICS,
+        body=st.sampled_from(
+            ["r+", "r+", "r+", "r+ {sha}", "r+ {sha}", "r+ {sha}", "r+ {old}", "r-", "try", "try-", "retry", "retry",
+             "cancel", "p=5", "p=-1", "rollup=never", "rollup=always", "treeclosed=3 holiday", "treeclosed-"]
+        ),
+        by=st.sampled_from(["ada", "ada", "ada", "tim", "eve", "autogate"]),
+        times=st.integers(1, 3),
+        late=st.booleans(),
+    )  # fmt: skip
+    def comment(self, number: int, body: str, by: str, times: int, late: bool) -> None:  # noqa: FBT001
+        world = self.world
+        pull = next((p for p in world.state.pulls.values() if p.source == f"refs/for/main/topic-{number}"), None)
+        head = world.topics().get(number, "f" * 40)
+        if by == "ada" and body.startswith("r+") and "{old}" not in body:
+            world.approved.add(head)
+        text = body.format(sha=head, old="e" * 40)
+        world.comments += 1
+        comment = Comment(
+            id=str(world.comments),
+            number=pull.number if pull else 99,
+            author=by,
+            body=f"@autogate {text}",
+            written_at=world.clock(),
+        )
+        events = [(CommentHinted(comment=comment, at=world.now), f"comment:{comment.id}")] * times
+        if late:
+            self.held += events
+        else:
+            self.deliver(events)
+
+    @rule(reason=st.sampled_from(["release", ""]), undo=st.booleans(), priority=st.sampled_from([None, 1, 5]))
+    def freeze(self, reason: str, undo: bool, priority: int | None) -> None:  # noqa: FBT001
+        at = self.world.clock()
+        event = FreezeAsked(at=at, target="main", by="ada", thaw=undo, priority=priority, reason=reason)
+        self.deliver([(event, None)])
+
+    @rule(resume=st.booleans())
+    def pause(self, resume: bool) -> None:  # noqa: FBT001
+        self.deliver([(PauseAsked(at=self.world.clock(), by="ada", resume=resume), None)])
+
+    @rule()
+    def relax(self) -> None:
+        """Undo what keeps all from moving, or little would ever happen."""
+        at = self.world.clock()
+        self.deliver([
+            (PauseAsked(at=at, by="ada", resume=True), None),
+            (FreezeAsked(at=at, target="main", by="ada", thaw=True), None),
+        ])  # fmt: skip
+
+    # Buildbot
+
+    @rule(data=st.data(), builder=st.sampled_from(BUILDERS), times=st.integers(1, 3), late=st.booleans())
+    @precondition(lambda self: self.world.candidates())
+    def verdict(self, data: st.DataObject, builder: str, times: int, late: bool) -> None:  # noqa: FBT001
+        world = self.world
+        candidates = world.candidates()
+        # mostly the newest
+        sha = data.draw(st.sampled_from([*candidates[-3:] * 5, *candidates]))
+        verdict = world.true_verdict(sha, builder)
+        event = VerdictReached(at=world.clock(), revision=sha, verdict=verdict)
+        events = [(event, f"{sha}{builder}" if late else None)] * times
+        if late:
+            self.held += events
+        else:
+            self.deliver(events)
+
+    @rule(result=st.sampled_from([Result.EXCEPTION, Result.CANCELLED, Result.SKIPPED, Result.RETRY]))
+    @precondition(lambda self: self.world.candidates())
+    def nobodys_fault(self, result: Result) -> None:
+        world = self.world
+        verdict = Verdict(builder="shop-test", result=result, at=world.now)
+        event = VerdictReached(at=world.clock(), revision=world.candidates()[-1], verdict=verdict)
+        self.deliver([(event, None)])
+
+    @rule(data=st.data())
+    @precondition(lambda self: self.held)
+    def late(self, data: st.DataObject) -> None:
+        """What was held back arrives, in any order."""
+        count = data.draw(st.integers(1, len(self.held)))
+        order = data.draw(st.permutations(range(len(self.held))))[:count]
+        self.deliver([self.held[place] for place in order])
+        self.held = [event for place, event in enumerate(self.held) if place not in order]
+
+    def deliver(self, events: list[tuple[Any, str | None]]) -> None:
+        for event, key in events:
+            self.world.do(self.world.store.append("shop", event, key=key, trace="machine"))
+
+    # the bot
+
+    @rule()
+    def look(self) -> None:
+        try:
+            self.world.do(self.world.consumer.look())
+        except Exception as error:  # noqa: BLE001  (a fault that was asked for; anything else is seen by what follows)
+            assert "the connection was lost" in str(error), error
+
+    @rule(steps=st.integers(1, 4))
+    def step(self, steps: int) -> None:
+        for _ in range(steps):
+            self.world.do(self.world.consumer.step())
+
+    @rule()
+    def run_until_idle(self) -> None:
+        world = self.world
+        for _ in range(200):
+            if not (world.do(world.consumer.step()) or world.do(world.consumer.step_outside())):
+                return
+        raise AssertionError("it never comes to rest")
+
+    @rule(seconds=st.sampled_from([1, 30, 61, 3600, 20000]))
+    def time_passes(self, seconds: int) -> None:
+        self.world.now += timedelta(seconds=seconds)
+
+    @rule(mirror_too=st.sampled_from([False, False, False, True]))
+    def crash(self, mirror_too: bool) -> None:  # noqa: FBT001
+        world = self.world
+        world.consumer.close()
+        if mirror_too:
+            shutil.rmtree(world.folder / "mirror", ignore_errors=True)
+        world.start()
+
+    @rule(before=st.integers(0, 2), after=st.integers(0, 2))
+    def bad_line(self, before: int, after: int) -> None:
+        self.world.faults.before, self.world.faults.after = before, after
+
+    # what always holds
+
+    @invariant()
+    def the_rule_holds(self) -> None:
+        if hasattr(self, "world"):
+            self.world.check()
+
+    def teardown(self) -> None:
+        if hasattr(self, "world"):
+            try:
+                self.all_end()
+            finally:
+                self.world.close()
+
+    def all_end(self) -> None:
+        """Once nothing goes wrong any more, what is approved lands or is told why not, and the rest can be closed."""
+        world = self.world
+        world.faults.before = world.faults.after = 0
+        self.deliver(self.held)
+        self.relax()
+        for _ in range(60):
+            world.now += timedelta(seconds=120)
+            self.look()
+            self.run_until_idle()
+            world.check()
+            if not world.state.attempts and not any(pull.is_ready for pull in world.state.pulls.values()):
+                break
+        for pull in world.state.pulls.values():
+            assert pull.approval is None or pull.setback is not None, pull
+        for number in world.topics():
+            world.real.push(f":refs/for/main/topic-{number}")
+        self.look()
+        self.run_until_idle()
+        assert world.state.pulls == {}
+        assert world.state.attempts == {}
+
+
+def test_the_rule_holds_whatever_happens_and_every_pull_request_ends() -> None:
+    run_state_machine_as_test(
+        Machine,
+        settings=settings(
+            max_examples=RUNS,
+            stateful_step_count=STEPS,
+            deadline=None,
+            derandomize=RUNS == 1,
+            database=None,
+            # a failure is told as it happened: to shrink it on real git would take hours
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
