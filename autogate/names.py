@@ -23,6 +23,12 @@ def builder(repository: str, kind: Kind) -> str:
     return f"{repository}-{kind}"
 
 
+def kind_of(builder: str) -> Kind | None:
+    """Return what a builder of that name does; None when `builder` made no such name."""
+    kind = builder.rpartition("-")[2]
+    return Kind(kind) if kind in list(Kind) else None
+
+
 def poller(repository: str) -> str:
     """Return the name under which Buildbot keeps the poller's state and the ``poller`` change hook finds it."""
     return f"{repository}-poller"
