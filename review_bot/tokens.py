@@ -99,5 +99,6 @@ def _with_store(places: Places, settings: Settings, ask: Callable[[Store], Await
 
 
 def _as_json(token: Token) -> dict[str, str | None]:
+    shown: dict[str, str | None] = {"name": token.name}
     moments = {"created_at": token.created_at, "last_used_at": token.last_used_at, "revoked_at": token.revoked_at}
-    return {"name": token.name} | {key: moment and moment.isoformat() for key, moment in moments.items()}
+    return shown | {key: moment.isoformat() if moment else None for key, moment in moments.items()}

@@ -203,7 +203,7 @@ class Api:
             troubles = await self._desk.troubles(repository)
             return botapi.CommandResult(
                 trace=trace,
-                answers=tuple(wording.answer(answer, state.repository.policy.bot) for answer in answered.answers),
+                answers=tuple(wording.answer(answer) for answer in answered.answers),
                 refused=any(isinstance(answer, Refused | Unknown) for answer in answered.answers),
                 settled=answered.settled,
                 pull=views.pull_request(state, pull, self._ordering(state).positions, troubles),
@@ -301,12 +301,12 @@ class Api:
             pull=views.pull_request(state, pull, self._ordering(state).positions, troubles),
             opened_at=pull.opened_at,
             delegates=tuple(sorted(pull.delegates)),
-            status=wording.status(state, pull, newest_first[::-1], troubles),
+            status=wording.status(state, pull, newest_first, troubles),
             attempts=tuple(views.attempt(attempt) for attempt in newest_first),
             verdicts=tuple(views.verdict(verdict) for verdict in newest_first[0].verdicts.values())
             if newest_first
             else (),
-            timeline=tuple(views.happening(entry) for entry in shown),
+            timeline=tuple(views.timeline(shown)),
             earlier=shown[-1].id if len(entries) > len(shown) else None,
         )
 

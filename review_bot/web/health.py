@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from http import HTTPStatus
-from typing import Literal
+from typing import Any, Literal
 
 import structlog
 from fastapi import APIRouter, Depends, Response
@@ -23,6 +23,8 @@ from .problems import documented
 
 STUCK_SECONDS = 300
 """A leader that has not come round for longer is stuck: one push or poke never takes so long."""
+
+_TEXT: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {}}, "description": "Prometheus' format."}}
 
 _LOG = structlog.get_logger(__name__)
 
@@ -62,8 +64,7 @@ def router(desk: Desk, store: Store, metrics: Metrics, auth: Auth, clock: Callab
         "/metrics",
         dependencies=[Depends(auth.owner)],
         response_class=Response,
-        responses={200: {"content": {"text/plain": {}}, "description": "Prometheus' text format."}}
-        | documented(HTTPStatus.UNAUTHORIZED, HTTPStatus.SERVICE_UNAVAILABLE),
+        responses=_TEXT | documented(HTTPStatus.UNAUTHORIZED, HTTPStatus.SERVICE_UNAVAILABLE),
         operation_id="metrics",
     )
     async def numbers() -> Response:

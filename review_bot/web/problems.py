@@ -65,7 +65,7 @@ async def of_http(_request: Request, error: Exception) -> Response:
     cures = {
         HTTPStatus.NOT_FOUND: f"see {PREFIX}/openapi.json for the paths",
         HTTPStatus.METHOD_NOT_ALLOWED: f"see {PREFIX}/openapi.json for the methods",
-        HTTPStatus.BAD_REQUEST: "send JSON in UTF-8",
+        HTTPStatus.BAD_REQUEST: "send JSON",
     }
     return answer(status, error.detail or status.description, cures.get(status, ""), headers=dict(error.headers or {}))
 

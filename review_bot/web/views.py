@@ -1,6 +1,6 @@
 """What the API shows of a state: pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from autogate import botapi
@@ -18,6 +18,8 @@ from review_bot.domain.model import (
 )
 from review_bot.domain.queue import order
 from review_bot.domain.waiting import why
+from review_bot.store.rows import Happening
+from review_bot.timeline import line
 from review_bot.wording import sentence
 
 
@@ -186,6 +188,13 @@ def attempt(shown: Attempt) -> botapi.Attempt:
         reason=shown.outcome.reason if shown.outcome else "",
         detail=shown.outcome.detail if shown.outcome else "",
     )
+
+
+def timeline(entries: Iterable[Happening]) -> Iterator[botapi.Happening]:
+    """Return a timeline as the API shows it; what nobody needs to read is left out."""
+    for entry in entries:
+        if text := line(entry):
+            yield botapi.Happening(id=entry.id, at=entry.event.at, kind=entry.event.kind, text=text, trace=entry.trace)
 
 
 def verdict(shown: Verdict) -> botapi.Verdict:
