@@ -8,7 +8,7 @@ import typer
 
 from autogate.places import Places
 
-from . import check, demo, init, keys, listen, schema, sshconfig
+from . import check, demo, gatekeeping, init, keys, listen, pullrequests, queue, schema, sshconfig
 from .failures import Commands
 
 app = typer.Typer(
@@ -58,6 +58,9 @@ sshconfig.register(app)
 schema.register(app)
 listen.register(app)
 demo.register(app)
+queue.register(app)
+pullrequests.register(app)
+gatekeeping.register(app)
 
 
 def main() -> None:
