@@ -167,7 +167,9 @@ def _sentence(waiting: w.Waiting, v: _Plain) -> str:  # noqa: PLR0911, PLR0912  
     match waiting:
         case w.Landed(target=target, sha=sha):
             return (
-                f"Landed on {v.name(target)} as {v.sha(sha)}." if sha else f"{v.name(target)} has its commits already."
+                f"Landed on {v.name(target)} as {v.sha(sha)}."
+                if sha
+                else f"Nothing to land: {v.name(target)} has its commits."
             )
         case w.Closed():
             return "Closed without landing; it can be reopened."
@@ -189,8 +191,7 @@ def _sentence(waiting: w.Waiting, v: _Plain) -> str:  # noqa: PLR0911, PLR0912  
             return f"There is no branch {v.name(target)}; it goes on by itself once somebody pushes that branch."
         case w.Paused(by=by, at=at, reason=reason, passed=passed):
             kept = "Passed, but the" if passed else "The"
-            since = f"paused by {v.name(by)} since {_time(at)}{_because(reason, v)}"
-            return f"{kept} repository is {since}; it goes on when a reviewer resumes it."
+            return f"{kept} repository is paused {_by(by, at, reason, v)}; it goes on when a reviewer resumes it."
         case w.Frozen():
             return _frozen(waiting, v)
         case w.Queued():
@@ -210,12 +211,12 @@ def _set_aside(aside: w.SetAside, v: _Plain) -> str:
     match aside.setback:
         case Conflicted(paths=paths):
             where = f" in {_some([v.name(path) for path in paths], NAMED_PATHS)}" if paths else ""
-            return f"Conflicts with {target}{where}; merge {target} into it, push, and ask for approval again."
+            return f"Conflicts with {target}{where}; merge {target} into your branch, push, and ask for approval again."
         case FailedAlone() as failed:
             return _failed_alone(failed, target, v, is_being_explained=aside.is_being_explained)
         case TimedOut(missing=missing):
             names = _all([v.name(builder) for builder in missing]) or "Buildbot"
-            return f"No result from {names} in time; find out why, then write {v.command('retry')}."
+            return f"{names} gave no result in time; find out why, then write {v.command('retry')}."
         case InfrastructureFailed(summary=summary):
             return (
                 f"Could not be tested, through no fault of its own{_because(summary, v)}; "
@@ -233,53 +234,43 @@ def _failed_alone(failed: FailedAlone, target: str, v: _Plain, *, is_being_expla
     others = _numbers(failed.landed_before)
     if failed.passes_without_them:
         return (
-            f"Passes alone, but together with {others}, which landed before it, {what}; "
-            f"merge {target} into it, push a fix, and ask for approval again."
+            f"Passes alone, but not together with {others}, which landed before it: {what}; "
+            f"merge {target} into your branch, push a fix, and ask for approval again."
         )
     if failed.passes_without_them is False:
-        return f"{what}, and did so without {others}, which landed before it, too; {fix}"
+        return f"{what}, with or without {others}, which landed before it; {fix}"
     if is_being_explained:
-        return f"{what} after {others} landed; it is being tested without them, to tell whether it fails alone."
+        return f"{what} after {others} landed; it is being tested without that, to tell whether it fails alone."
     return f"{what} after {others} landed; {fix}"
 
 
 def _frozen(frozen: w.Frozen, v: _Plain) -> str:
-    extent = "" if frozen.threshold is None else f" below priority {frozen.threshold}"
-    passed = "Passed, but the" if frozen.passed else "The"
-    by = f"by {v.name(frozen.by)} since {_time(frozen.at)}{_because(frozen.reason, v)}"
-    thaw = f"a reviewer writes {v.command('treeclosed-')}"
-    if frozen.because_of is not None:
-        by += f", which holds for #{frozen.because_of} that passed with it"
-    elif frozen.threshold is not None:
-        by += f", and this has {frozen.priority}"
-        thaw += f", or its priority is raised with {v.command(f'p={frozen.threshold}')}"
-    return f"{passed} branch {v.name(frozen.target)} is frozen{extent} {by}; it goes on when {thaw}."
+    kept = f"{'Passed, but ' if frozen.passed else ''}{v.name(frozen.target)} is frozen"
+    by = _by(frozen.by, frozen.at, frozen.reason, v)
+    thaw = f"a reviewer ends the freeze with {v.command('treeclosed-')}"
+    if frozen.threshold is None:
+        return f"{kept} {by}, until {thaw}."
+    whose = "this" if frozen.because_of is None else f"#{frozen.because_of}, which was tested with it,"
+    there = "" if frozen.because_of is None else " there"
+    raised = f"write {v.command(f'p={frozen.threshold}')}{there}, or "
+    return f"{kept} below priority {frozen.threshold} {by}, and {whose} has {frozen.priority}; {raised}{thaw}."
 
 
 def _queued(queued: w.Queued) -> str:
     place = "Next in the queue" if queued.position == 1 else f"Number {queued.position} in the queue"
-    tested = f"{_numbers(queued.tested)} {_is(queued.tested)} being tested first" if queued.tested else ""
-    if queued.suspects:
-        # a suspect may be tested with others than the suspects
-        return (
-            f"{place}: one of {_numbers(queued.suspects)}, which failed together, is to blame, and they are tested "
-            f"apart{f'; {tested}' if tested else ''}."
-        )
-    if queued.again:
-        return f"{place}, to be tested again, since its last test failed through no fault of its own."
-    return f"{place}; {tested}." if tested else f"{place}; it begins as soon as it can."
+    tested = f"; {_numbers(queued.tested)} {_is(queued.tested)} being tested first" if queued.tested else ""
+    why = f": {_numbers(queued.suspects)} failed together and are tested apart" if queued.suspects else ""
+    return f"{place}{why}{tested}."
 
 
 def _testing(testing: w.Testing, v: _Plain) -> str:
     if testing.complaint:
-        return f"Its test cannot end: {v.text(testing.complaint)}; the Buildbot master is to be reconfigured."
-    what = f"Being tested{_together(testing.others)}"
-    if testing.suspects:
-        what += f", to find out which of {_numbers(testing.suspects)} makes the tests fail"
+        return f"Being tested, but {v.text(testing.complaint)}; somebody has to reconfigure the Buildbot master."
+    hunt = f", because {_numbers(testing.suspects)} failed together" if testing.suspects else ""
     passed = f"{_all([v.name(builder) for builder in testing.passed])} passed, " if testing.passed else ""
     missing = _all([v.name(builder) for builder in testing.missing]) or "nothing more"
     silent = f"; Buildbot cannot be asked meanwhile{_because(testing.trouble.error, v)}" if testing.trouble else ""
-    return f"{what}: {passed}{missing} to come{silent}."
+    return f"Being tested{_together(testing.others)}{hunt}: {passed}waiting for {missing}{silent}."
 
 
 _TROUBLES = {
@@ -298,8 +289,9 @@ _TROUBLES = {
 
 def _trouble(trouble: Trouble, v: _Plain) -> str:
     what = _TROUBLES.get(trouble.what) or f"Something it needs ({v.name(trouble.what)}) fails"
-    when = f"since {_time(trouble.since)}, to be tried again at {_time(trouble.again_at)}"
-    return f"{what}, {when}: {v.text(trouble.error, MAX_ERROR)}."
+    error = v.text(trouble.error, MAX_ERROR).rstrip(".")
+    when = f"since {_time(trouble.since)} (next try at {_time(trouble.again_at)})"
+    return f"{what} {when}: {error}{'' if error.endswith('?') else '.'}"
 
 
 # Answers
@@ -474,6 +466,8 @@ def _builder(attempt: Attempt, builder: str, v: _Plain) -> str:
     name = v.link(builder, (verdict.url if verdict else "") or attempt.builds.get(builder, ""))
     if verdict:
         return f"{name}: {_result(verdict)}{_because(verdict.summary, v)}"
+    if not attempt.is_live:
+        return f"{name}: no result"
     return f"{name}: {'under way' if attempt.builds.get(builder) else 'no build yet'}"
 
 
@@ -574,6 +568,11 @@ def _voice(bot: str | None) -> _Plain:
 
 def _because(reason: str, v: _Plain) -> str:
     return f" ({v.text(reason)})" if _cleaned(reason, MAX_TEXT) else ""
+
+
+def _by(by: str, at: datetime, reason: str, v: _Plain) -> str:
+    why = f": {v.text(reason)}" if _cleaned(reason, MAX_TEXT) else ""
+    return f"(by {v.name(by)} since {_time(at)}{why})"
 
 
 def _together(others: Sequence[int]) -> str:

@@ -127,13 +127,11 @@ class Queued:
         position: Its place in the target's queue, from 1.
         tested: What is being tested on the target before it.
         suspects: The members of the failed batch, itself among them, of which one at least is to blame.
-        again: So many times it was tested without a verdict that says anything of it.
     """
 
     position: int
     tested: tuple[int, ...] = ()
     suspects: tuple[int, ...] = ()
-    again: int = 0
 
 
 @dataclass(frozen=True)
@@ -317,7 +315,6 @@ def _queued(state: State, pull: PullRequest, position: int | None) -> Queued | T
         position=position or order(state, pull.target).index(pull.number) + 1,
         tested=live.numbers if live else (),
         suspects=_suspects(state, pull),
-        again=target.again[1] if target.again and pull.number in target.again[0] else 0,
     )
 
 
