@@ -85,6 +85,7 @@ class Repository:
         """Give the bare repository a hook, a shell script."""
         path = self.bare / "hooks" / name
         path.parent.mkdir(exist_ok=True)
+        path.unlink(missing_ok=True)  # a shell that runs the old one goes on reading it
         path.write_text(f"#!/bin/sh\n{script}\n")
         path.chmod(0o755)
 

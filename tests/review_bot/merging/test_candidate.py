@@ -243,6 +243,16 @@ def test_what_git_merges_is_merged_as_git_merges_it(case: Case, kind: str) -> No
     case.assert_rule(made.sha)
 
 
+def test_a_conflict_that_leaves_no_file_in_conflict_names_the_folder(case: Case) -> None:
+    """Git cannot tell where a file of a folder goes whose others went to two; it then lists no path in the index."""
+    files = {f"d/{number}": "".join(f"{number}.{line}\n" for line in range(30)) for number in range(4)}
+    case.begin = case.advance(files)
+    head = script(case, "t1", ["mkdir x y", "git mv d/0 d/1 x", "git mv d/2 d/3 y"])
+    tip = script(case, "main", ["echo new >d/new"])
+    case.repository.push(f"{head}:refs/for/main/t1", f"{tip}:main")
+    assert case.make(case.member(1, head)).conflicts == (Conflict(number=1, paths=("d",), with_base=True),)
+
+
 def test_another_history_is_refused_like_a_conflict(case: Case) -> None:
     case.repository.git("checkout", "-q", "--orphan", "t1")
     head = case.repository.commit({"alien": "1"})
@@ -407,6 +417,6 @@ def test_a_git_that_is_too_old_is_named(case: Case, monkeypatch: pytest.MonkeyPa
 
 def test_an_address_that_looks_like_an_option_is_none(tmp_path: Path) -> None:
     mirror = Mirror(tmp_path / "mirror", f"--upload-pack=touch {tmp_path}/hacked", Git(), IDENTITY)
-    with pytest.raises(GitError, match="does not appear to be a git repository"):
+    with pytest.raises(GitError, match="strange pathname"):
         asyncio.run(mirror.refs(["refs/heads/main"]))
     assert not (tmp_path / "hacked").exists()
