@@ -1,5 +1,6 @@
 """What the bot tells, as people read it: pure."""
 
+import re
 from collections.abc import Iterable, Mapping
 
 from rich.console import Group, RenderableType
@@ -25,6 +26,9 @@ _STATES = {
     "closed": "dim",
 }
 
+_TURNS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""Characters that change the direction of writing."""
+
 _PASSED = {Result.SUCCESS, Result.WARNINGS}
 
 
@@ -36,9 +40,9 @@ def queue(shown: Queue) -> RenderableType:
         table.add_row(
             f"#{pull.number}",
             plain(_line(pull.title)),
-            plain(pull.author),
+            plain(_line(pull.author)),
             pull.head[:SHORT_SHA],
-            plain(pull.approved_by or ""),
+            plain(_line(pull.approved_by or "")),
             str(pull.priority or ""),
             Text(state, _STATES[pull.state]),
             plain(_line(pull.waiting)),
@@ -55,7 +59,7 @@ def repository(shown: Repository) -> list[Text]:
     lines = [Text(shown.name, "bold")]
     if shown.pause:
         reason = f": {_line(shown.pause.reason)}" if shown.pause.reason else ""
-        lines.append(plain(f"  paused by {shown.pause.by}{reason}", "bold yellow"))
+        lines.append(plain(f"  paused by {_line(shown.pause.by)}{reason}", "bold yellow"))
     for one in shown.targets:
         lines += _target(one)
     return lines
@@ -82,8 +86,8 @@ def pull_request(shown: PullRequestDetail) -> RenderableType:
         facts.append(f"priority {pull.priority}")
     lines: list[RenderableType] = [
         headline(pull),
-        plain("  " + ", ".join(fact for fact in facts if fact), "dim"),
-        *([plain(f"  {pull.url}", "dim")] if pull.url else []),
+        plain("  " + _line(", ".join(fact for fact in facts if fact)), "dim"),
+        *([plain(f"  {_line(pull.url)}", "dim")] if pull.url else []),
         *([Text(""), plain(shown.status.strip())] if shown.status.strip() else []),
         *([Text("")] if shown.timeline else []),
         *happenings(shown.timeline[:SHOWN_HAPPENINGS][::-1]),
@@ -98,10 +102,16 @@ def headline(pull: PullRequest) -> Text:
     )
 
 
+def origin(pull: PullRequest) -> Text:
+    """Return what a pull request's head is and who wrote it, in a line."""
+    return plain(f"  head {pull.head} by {_line(pull.author) or 'nobody known'}, for {_line(pull.target)}")
+
+
 def happenings(shown: Iterable[Happening]) -> list[Text]:
     """Return a timeline, a line an entry."""
     return [
-        Text.assemble((f"{entry.at.astimezone():%Y-%m-%d %H:%M:%S}  ", "dim"), plain(entry.text)) for entry in shown
+        Text.assemble((f"{entry.at.astimezone():%Y-%m-%d %H:%M:%S}  ", "dim"), plain(_line(entry.text)))
+        for entry in shown
     ]
 
 
@@ -123,7 +133,7 @@ def _target(shown: Target) -> list[Text]:
     if shown.freeze:
         but = "" if shown.freeze.priority is None else f" below priority {shown.freeze.priority}"
         reason = f": {_line(shown.freeze.reason)}" if shown.freeze.reason else ""
-        line.append_text(plain(f"  frozen{but} by {shown.freeze.by}{reason}", "bold yellow"))
+        line.append_text(plain(f"  frozen{but} by {_line(shown.freeze.by)}{reason}", "bold yellow"))
     if shown.suspects:
         suspects = ", ".join(f"#{number}" for number in shown.suspects)
         lines.append(Text(f"  looking for what failed among {suspects}", "yellow"))
@@ -134,9 +144,10 @@ def _target(shown: Target) -> list[Text]:
 
 def _builder(shown: Builder) -> Text:
     if shown.result is None:
-        return plain(f"{shown.name} {'runs' if shown.url else 'waits'}", "blue")
-    return plain(f"{shown.name} {shown.result}", "green" if shown.result in _PASSED else "red")
+        return plain(f"{_line(shown.name)} {'runs' if shown.url else 'waits'}", "blue")
+    return plain(f"{_line(shown.name)} {shown.result}", "green" if shown.result in _PASSED else "red")
 
 
 def _line(text: str) -> str:
-    return " ".join(text.split())
+    """Return outside text as one line that is read in the order in which it is shown."""
+    return " ".join(_TURNS.sub("", text).split())

@@ -80,7 +80,7 @@ def approve(
     if sha is not None and not head.startswith(sha):
         raise Failure(f"the head of #{number} is {head}, not {sha}", "look at what was pushed, then approve that")
     console.err().print(botview.headline(detail.pull), soft_wrap=True)
-    console.say(f"  head {head} by {detail.pull.author or 'nobody known'}, for {detail.pull.target}")
+    console.err().print(botview.origin(detail.pull), soft_wrap=True)
     result = client.comment(repository, number, f"@{detail.bot} r+ {head}")
     if watch and not result.refused:
         _tell_answers(result)
