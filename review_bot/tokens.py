@@ -30,10 +30,8 @@ T = TypeVar("T")
 def add(context: typer.Context, name: NameArgument) -> None:
     """Make a token, and print it: it is not kept, and not shown again."""
     settings = load(context.obj)
-    try:
-        _NAME.validate_python(name)
-    except ValidationError:
-        raise typer.BadParameter("one word of up to 100 characters, without ',' and '='", param_hint="NAME") from None
+    if not _is_name(name):
+        raise typer.BadParameter("one word of up to 100 characters, without ',' and '='", param_hint="NAME")
     bot = settings.site.bot
     if bot and name.casefold() == bot.name.casefold():
         raise Failure(f"{name!r} is the bot's own name, and it never obeys itself", "choose another")
@@ -82,6 +80,14 @@ def register(app: typer.Typer) -> None:
     group.command("list", epilog="Example: `autogate-bot token list --json`.")(show_all)
     group.command(epilog="Example: `autogate-bot token revoke ada`, when it was lost or ada has left.")(revoke)
     app.add_typer(group, name="token")
+
+
+def _is_name(text: str) -> bool:
+    try:
+        _NAME.validate_python(text)
+    except ValidationError:
+        return False
+    return text.isprintable()
 
 
 def _with_store(places: Places, settings: Settings, ask: Callable[[Store], Awaitable[T]]) -> T:
