@@ -107,16 +107,20 @@ def open_form(body: bytes, secrets: Secrets) -> Form:
         Refusal: the secret is wrong (401), or there are no packets (400).
     """
     try:
-        fields = parse_qs(body, keep_blank_values=True, max_num_fields=_MAX_FIELDS)
+        # Latin-1 brings every byte through
+        fields = parse_qs(
+            body.decode("latin-1"), keep_blank_values=True, max_num_fields=_MAX_FIELDS, encoding="latin-1"
+        )
     except ValueError:
         raise Refusal(HTTPStatus.BAD_REQUEST, "not the form that Buildbot posts to Homu") from None
-    given = fields.get(b"secret", [])
-    known = [secret for secret in secrets.known if hmac.compare_digest(secret.encode(), b"".join(given))]
+    given = fields.get("secret", [])
+    sent = "".join(given).encode("latin-1")
+    known = [secret for secret in secrets.known if hmac.compare_digest(secret.encode(), sent)]
     if len(given) != 1 or not known:
         raise Refusal(HTTPStatus.UNAUTHORIZED, "secret does not match: do both sides have the same secret?")
-    match fields.get(b"packets", []):
+    match fields.get("packets", []):
         case [packets]:
-            return Form(known[0], packets)
+            return Form(known[0], packets.encode("latin-1"))
     raise Refusal(HTTPStatus.BAD_REQUEST, "the form has no packets, or twice")
 
 
