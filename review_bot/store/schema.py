@@ -87,7 +87,9 @@ ATTEMPTS = sa.Table(
     _text("body"),
 )
 _LIVE = ATTEMPTS.c.live
-sa.Index("attempts_live", ATTEMPTS.c.repository, sqlite_where=_LIVE, postgresql_where=_LIVE)
+# in queries SQLAlchemy compares with 1 where there are no booleans
+_LIVE_IN_SQLITE = sa.text("live = 1")
+sa.Index("attempts_live", ATTEMPTS.c.repository, sqlite_where=_LIVE_IN_SQLITE, postgresql_where=_LIVE)
 # whatever the code does: one live attempt a target at most, and one live try attempt a repository
 _LIVE_AUTO = sa.and_(_LIVE, ATTEMPTS.c.kind == sa.literal_column("'auto'"))
 _LIVE_TRY = sa.and_(_LIVE, ATTEMPTS.c.kind == sa.literal_column("'try'"))

@@ -302,8 +302,8 @@ class Store(Queries, Tokens):
         )
 
         def look_up(connection: sa.Connection) -> tuple[dict[str, int], dict[str, list[int]]]:
-            counted = connection.execute(effects).tuples()
-            return dict(connection.execute(events).tuples().all()), {name: counts for name, *counts in counted}
+            counted = connection.execute(effects)
+            return dict(iter(connection.execute(events))), {name: counts for name, *counts in counted}
 
         unprocessed, undone = await self.read(look_up)
         return {
