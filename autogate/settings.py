@@ -282,6 +282,12 @@ class Gate(Table):
     infrastructure_retries: int = Field(
         default=2, ge=0, le=20, description="New attempts after a failure that is nobody's fault."
     )
+    ask_interval: int = Field(
+        default=60,
+        ge=1,
+        le=3600,
+        description="Seconds of silence after which Buildbot is asked what became of a build.",
+    )
 
 
 class Repository(Table):

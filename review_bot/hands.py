@@ -100,8 +100,8 @@ class Hands:
             case AskBuildbot(attempt=attempt, sha=sha, builders=builders):
                 answers = await self.buildbot.ask(sha, builders)
                 result = BuildbotAnswered(attempt=attempt, builders=answers, at=self.now())
-            case CancelBuilds(sha=sha, builders=builders):
-                await self.buildbot.cancel(sha, builders)
+            case CancelBuilds():
+                await self._cancel_builds(effect)
             case Finalise(number=number, source=source, head=head, landed_as=landed_as):
                 await self.forge.finalise(Known(number, source, head), landed_as)
             case Reply(number=number, answer=answer):
@@ -151,6 +151,13 @@ class Hands:
             log.warning("Buildbot was not poked", attempt=effect.attempt, revision=effect.sha, error=str(error))
         await self.mirror.forget_attempts([effect.attempt - KEPT_ATTEMPTS])
         return CandidatePushed(attempt=effect.attempt, at=self.now())
+
+    async def _cancel_builds(self, effect: CancelBuilds) -> None:
+        if await self.buildbot.cancel(effect.sha, effect.builders) or self.now() >= effect.until:
+            return
+        answers = await self.buildbot.ask(effect.sha, effect.builders)
+        if any(answer.status == "no_request" for answer in answers.values()):
+            raise BuildbotError("Buildbot has not heard of the commit yet, so there is nothing to cancel")
 
     async def _land(self, effect: Land) -> Event:
         known = self._known(effect.members)

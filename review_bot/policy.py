@@ -3,9 +3,6 @@
 from autogate.settings import Bot, Repository
 from review_bot.domain.model import Policy
 
-ASK_SECONDS = 60
-"""After so many seconds of silence Buildbot is asked what became of an attempt."""
-
 
 def policy(repository: Repository, bot: Bot) -> Policy:
     """Return a repository's policy."""
@@ -17,7 +14,7 @@ def policy(repository: Repository, bot: Bot) -> Policy:
         batch_max=repository.batch.max,
         timeout=repository.gate.timeout,
         infrastructure_retries=repository.gate.infrastructure_retries,
-        ask_interval=ASK_SECONDS,
+        ask_interval=repository.gate.ask_interval,
         bot=bot.name,
         comments=repository.forge != "git",
     )

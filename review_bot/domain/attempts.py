@@ -41,6 +41,9 @@ from .queue import Batch, is_admitted, is_valid, next_batch
 PATIENT_ASKS = 3
 """So many times in a row Buildbot may know of no request before the build counts as vanished."""
 
+LATE_SECONDS = 120
+"""So long after an attempt's end Buildbot may begin with it, having heard of the push late."""
+
 _PUSHED = frozenset({Stage.PUSHING, Stage.TESTING, Stage.PASSED})
 
 
@@ -229,7 +232,14 @@ def end(draft: Draft, attempt: Attempt, stage: Stage, outcome: Outcome) -> None:
         attempt, stage=stage, outcome=outcome, ended_at=draft.at, deadline=None, ask_at=None, complaint=""
     )
     if running and attempt.sha is not None:
-        draft.effects.append(CancelBuilds(attempt=attempt.id, sha=attempt.sha, builders=attempt.missing))
+        draft.effects.append(
+            CancelBuilds(
+                attempt=attempt.id,
+                sha=attempt.sha,
+                builders=attempt.missing,
+                until=draft.at + timedelta(seconds=LATE_SECONDS),
+            )
+        )
     for pull in list(draft.state.pulls.values()):
         if pull.waits_for is not None and pull.waits_for in attempt.numbers:
             draft.update_pull(pull, waits_for=None)

@@ -72,12 +72,20 @@ class Land(Value):
 
 
 class CancelBuilds(Value):
-    """Stop what Buildbot still does for a commit that nobody waits for."""
+    """Stop what Buildbot still does for a commit that nobody waits for.
+
+    Attributes:
+        attempt: The attempt that it was.
+        sha: The commit.
+        builders: Those without a verdict.
+        until: So long it may be that Buildbot hears of the commit only now.
+    """
 
     kind: Literal["cancel_builds"] = "cancel_builds"
     attempt: int
     sha: str
     builders: tuple[str, ...]
+    until: AwareDatetime
 
 
 class AskBuildbot(Value):
