@@ -56,7 +56,7 @@ def configure(
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logging.getLogger(name).handlers = []
         logging.getLogger(name).propagate = True
-    for name in ("httpx", "httpcore", "aiosqlite", "asyncio"):
+    for name in ("alembic", "asyncio", "httpcore", "httpx", "uvicorn"):
         logging.getLogger(name).setLevel(max(level, logging.WARNING))  # httpx names every URL that it asks for
     structlog.configure(
         processors=[
