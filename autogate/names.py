@@ -7,7 +7,7 @@ REPOSITORY_NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 """Buildbot's identifiers, in lower case (an ssh alias has no case) and short enough for every derived name."""
 
 BASE_TRAILER = "Autogate-Base"
-"""The trailer of a batch's last merge commit that names the target's tip it was built on."""
+"""The trailer of an attempt's merge commits that names the target's tip that the first of them was made onto."""
 
 
 class Kind(StrEnum):

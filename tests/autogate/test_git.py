@@ -85,12 +85,26 @@ def test_a_branch_name_is_judged_as_git_judges_it(name: str) -> None:
         ("ssh: connect to host x port 22: Connection refused", "does not answer"),
         ("ERROR: Repository not found.\nfatal: Could not read from remote repository.", "path in the url is wrong"),
         ("ERROR: The key you are authenticating with has been marked as read only.", "--write"),
+        ("! [remote rejected] main -> main (protected branch hook declined)", "protects this branch"),
+        ("! [remote rejected] main -> main (pre-receive hook declined)", "let the bot's key push"),
+        ("! [remote rejected] x (deny updating a hidden ref)", "refs/autogate/"),
+        (
+            "remote: error: denying ref deletion for x\n! [remote rejected] x (deletion prohibited)",
+            "receive.denyDeletes",
+        ),
+        ("fatal: the receiving end does not support --atomic push", "receive.advertiseAtomic"),
         ("fatal: bad object", ""),
     ],
 )
 def test_a_complaint_gets_its_cure(stderr: str, says: str) -> None:
     assert says in git.cure(stderr)
     assert bool(git.cure(stderr)) == bool(says)
+
+
+def test_a_servers_no_is_told_from_what_may_pass() -> None:
+    assert GitError("push", 1, " ! [remote rejected] main -> main (pre-receive hook declined)").is_refusal
+    assert not GitError("push", 1, " ! [rejected] main -> main (stale info)").is_refusal
+    assert not GitError("push", 128, "ssh: connect to host x port 22: Connection refused").is_refusal
 
 
 def test_an_error_is_a_line_with_what_matters_in_it() -> None:
@@ -122,6 +136,47 @@ def test_ls_remote_of_a_real_repository(tmp_path: Path) -> None:
     repository.push("main:refs/heads/old/refs/heads/main", "main:refs/heads/auto")
     tips = asyncio.run(Git().ls_remote(str(repository.bare), ["main", "auto", "try"]))
     assert tips == {"main": repository.head(), "auto": repository.head()}
+
+
+def test_refs_of_a_real_repository_by_name_and_by_beginning(tmp_path: Path) -> None:
+    repository = Repository.create(tmp_path)
+    head = repository.head()
+    repository.git("tag", "-a", "-m", "A tag", "v1")
+    names = ["refs/for/main/a", "refs/for/main/b/c", "refs/heads/refs/for/main/d", "refs/tags/v1"]
+    repository.push(*(f"{head}:{name}" for name in names[:3]), "v1")
+    bare = str(repository.bare)
+    found = asyncio.run(Git().remote_refs(bare, ["refs/heads/main", "refs/for/*", "refs/heads/none", "refs/tags/v1"]))
+    tag = repository.git("rev-parse", "v1")
+    assert found == {"refs/heads/main": head, names[0]: head, names[1]: head, "refs/tags/v1": tag}
+    assert asyncio.run(Git().remote_refs(bare, ["refs/for/main"])) == {}
+
+
+def test_a_name_that_is_no_utf8_is_kept_as_python_keeps_it() -> None:
+    refs = git.parse_refs(f"{SHA}\trefs/for/main/".encode() + b"caf\xe9\n")
+    assert refs == {"refs/for/main/caf\udce9": SHA}
+    assert "UTF-8" in git.ref_name_fault("refs/for/main/caf\udce9")
+
+
+@settings(max_examples=150)
+@given(NAMES)
+def test_a_refs_name_is_judged_as_git_judges_it(name: str) -> None:
+    full = f"refs/for/{name}"
+    if "\0" in name:
+        return  # cannot be passed as an argument
+    done = subprocess.run(["git", "check-ref-format", full], check=False)
+    assert (git.ref_name_fault(full) == "") == (done.returncode == 0)
+
+
+@pytest.mark.parametrize("name", ["main", "heads/main", "--force", "", "/refs/heads/main"])
+def test_a_refs_name_is_a_full_one(name: str) -> None:
+    assert git.ref_name_fault(name) == "does not start with refs/"
+
+
+def test_git_gets_the_variables_and_hands_its_output_on_when_it_fails() -> None:
+    assert asyncio.run(Git().run("var", "GIT_EDITOR", env={"GIT_EDITOR": "ed"})) == b"ed\n"
+    with pytest.raises(GitError) as caught:
+        asyncio.run(Git().run("-c", "alias.both=!echo out; echo err >&2; exit 3", "both"))
+    assert (caught.value.out, caught.value.stderr, caught.value.code) == (b"out\n", "err", 3)
 
 
 def test_an_error_of_real_git_has_a_cure(tmp_path: Path) -> None:

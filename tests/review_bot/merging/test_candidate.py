@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from autogate.git import Git, GitError, trailer
+from autogate.git import Git, GitError, environment, trailer
 from autogate.names import BASE_TRAILER
+from custom_steps.on_worker import soft_reset
 from review_bot.domain.events import CandidateMade, Conflict
 from review_bot.domain.model import Member
 from review_bot.merging.errors import MirrorError, MissingCommitError
@@ -96,6 +97,19 @@ def test_it_is_the_event_but_for_the_time(case: Case) -> None:
     assert made.event(AT) == CandidateMade(
         at=AT, attempt=1, base=case.begin, sha=made.sha, merged=made.merged, conflicts=(), contained=(), moved=()
     )
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_builds_reset_goes_back_to_the_base(case: Case, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a worker does with a candidate: the trailer is on single merges too."""
+    made = case.make(*(case.topic(number, {f"{number}": "x"}) for number in range(count)))
+    case.git("checkout", "-q", made.sha or "")
+    monkeypatch.chdir(case.repository.tree)
+    with monkeypatch.context() as environ:
+        for name, value in environment().items():
+            environ.setenv(name, value)  # which it sets for good
+        assert soft_reset.main({"trailer": BASE_TRAILER}) == {"base": case.begin, "files": count}
+    assert case.repository.head() == case.begin
 
 
 # what is left out
