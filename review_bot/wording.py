@@ -109,7 +109,7 @@ class _Plain:
 
     def block(self, lines: Iterable[str]) -> str:
         """Write lines of outside text as they are."""
-        return "\n".join(f"    {_AT.sub(_NOT_A_MENTION, line)}" for line in lines)
+        return "\n".join(f"    {line}" for line in lines)
 
     def folded(self, title: str, body: str) -> str:
         """Write something long under a title."""

@@ -287,7 +287,7 @@ _PUNCTUATION = ".,;:!?*)\"'"
 
 # the block structure is CommonMark's; words within a paragraph are read here, which is faster and is all that is needed
 _BLOCKS = (
-    MarkdownIt("zero")
+    MarkdownIt("zero", {"html": True})
     .enable(
         ["blockquote", "code", "fence", "heading", "hr", "html_block", "lheading", "list", "paragraph", "reference"]
     )
