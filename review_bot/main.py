@@ -166,7 +166,7 @@ class Running:
                 pull = await store.pull_request(repository.name, number)
                 attempts = await store.attempts_of(repository.name, number)
                 troubles = await store.troubles(repository.name)
-                return wording.status(state(), pull, attempts, troubles) if pull else None
+                return wording.status(state(), pull, attempts, troubles, markdown=True) if pull else None
 
             return Hands(repository, mirror, forge, buildbot, state, status, utc_now)
 
