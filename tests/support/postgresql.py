@@ -17,11 +17,12 @@ from .waiting import wait_for
 
 
 @contextlib.contextmanager
-def postgresql_server(folder: Path) -> Iterator[str]:
+def postgresql_server(folder: Path, *, durable: bool = False) -> Iterator[str]:
     """Run an empty server while the block runs.
 
     Args:
         folder: Is made if need be; its log goes there.
+        durable: Whether it waits for the disk, which tests need not and a benchmark must.
 
     Yields:
         The url of a database in which the user may do everything: ``postgresql://autogate@127.0.0.1:PORT/postgres``.
@@ -32,7 +33,8 @@ def postgresql_server(folder: Path) -> Iterator[str]:
     with _home(folder) as (home, account), log.open("wb") as output:
         data, port = home / "data", reserve_port()
         _run([initdb, "-D", str(data), "-U", "autogate", "-A", "trust", "--no-sync"], home, account)
-        options = f"-c listen_addresses=127.0.0.1 -p {port} -c unix_socket_directories= -c fsync=off"
+        options = f"-c listen_addresses=127.0.0.1 -p {port} -c unix_socket_directories="
+        options += f" -c fsync={'on' if durable else 'off'}"
         server = subprocess.Popen(
             [postgres, "-D", data, *options.split()],
             cwd=home,
