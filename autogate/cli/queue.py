@@ -50,6 +50,8 @@ def queue(
         return
     for shown in queues:
         console.out().print(botview.queue(shown))
+    if not queues:
+        console.say("The bot has no repositories: each is a file in repos.d.")
 
 
 def register(app: typer.Typer) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import difflib
 import hashlib
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, TypeVar
@@ -173,7 +173,7 @@ class Api:
             positions = self._ordering(state).positions
             return botapi.Found(
                 pulls=tuple(views.pull_request(state, pull, positions, troubles) for pull in pulls),
-                near=tuple(difflib.get_close_matches(source, names, SHOWN_NEAR)),
+                near=await _near(source, names),
             )
 
     def _add_writing(self, auth: Auth) -> None:
@@ -276,7 +276,7 @@ class Api:
         state = await self._state(repository)
         pull = state.pulls.get(number) or await self._store.pull_request(repository, number)
         if pull is None:
-            near = difflib.get_close_matches(str(number), map(str, state.pulls), SHOWN_NEAR)
+            near = await _near(str(number), map(str, state.pulls))
             raise ProblemError(
                 HTTPStatus.NOT_FOUND,
                 f"{repository!r} has no pull request {number}",
@@ -341,6 +341,11 @@ def _known_target(state: State, target: str) -> None:
             f"there are: {', '.join(known)}",
             known,
         )
+
+
+async def _near(name: str, names: Iterable[str]) -> tuple[str, ...]:
+    """Return the names that look most alike; among ten thousand that takes a while, in which others are served."""
+    return tuple(await asyncio.to_thread(difflib.get_close_matches, name, list(names), SHOWN_NEAR))
 
 
 def _trace(repository: str, author: str, number: int, new: botapi.NewComment) -> str:

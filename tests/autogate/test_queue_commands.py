@@ -2,7 +2,9 @@
 
 import json
 import os
+import pty
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -65,13 +67,13 @@ class Person:
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
-    def start(self, *args: str) -> subprocess.Popen[str]:
+    def start(self, *args: str, stdout: int = subprocess.PIPE, **environment: str) -> subprocess.Popen[str]:
         """Start ``autogate ARGS`` as a process of its own."""
         return subprocess.Popen(
             [AUTOGATE, *args],
-            env=os.environ | self._installation.places.to_environ() | self.environment,
+            env=os.environ | self._installation.places.to_environ() | self.environment | environment,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=stdout,
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -327,6 +329,32 @@ def test_watching_the_queue_as_json_prints_a_line_a_change(site: BotSite, ada: P
     watching.send_signal(signal.SIGINT)
     watching.communicate(timeout=60)
     assert watching.returncode == 0
+
+
+def test_a_terminal_shows_it_live(site: BotSite, ada: Person) -> None:
+    site.tell(site.seen("fix-typo", 7))
+    ada.run("approve", "shop", "1")
+    ours, theirs = pty.openpty()
+    watching = ada.start("show", "shop", "1", "--watch", stdout=theirs, TERM="xterm-256color")
+    os.close(theirs)
+    shown = b""
+
+    def reads(*texts: bytes) -> bool:
+        nonlocal shown
+        if select.select([ours], [], [], 0.05)[0]:
+            shown += os.read(ours, 65536)
+        return all(text in shown for text in texts)
+
+    try:
+        wait_for(lambda: reads(b"fix typo", b"testing"), "the first picture")
+        site.pass_all()
+        wait_for(lambda: reads(b"Landed on main"), "the last picture")
+        assert watching.wait(60) == 0
+        assert b"\x1b[1;32mlanded" in shown
+    finally:
+        os.close(ours)
+        watching.kill()
+        watching.communicate()
 
 
 # What goes wrong
