@@ -1,6 +1,7 @@
 """Landing: compare-and-swap on the exact old tip, or nothing."""
 
 import shutil
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -9,7 +10,7 @@ from review_bot.domain.effects import Land
 from review_bot.domain.model import Member
 from review_bot.forges.protocol import RefDeletion
 from review_bot.merging.errors import MissingCommitError, RuleBrokenError
-from review_bot.merging.landing import Contradicted, HeadMoved, Landed, Refused
+from review_bot.merging.landing import Contradicted, HeadMoved, Landed, Refused, Withheld
 from review_bot.merging.merger import Candidate
 
 from .case import Case
@@ -252,6 +253,26 @@ def test_a_merge_that_is_nowhere_cannot_land(case: Case) -> None:
     shutil.rmtree(case.mirror.folder)
     with pytest.raises(MissingCommitError, match="cancel the attempt"):
         case.land(candidate, member)
+
+
+def test_the_caller_has_the_last_word_and_is_asked_only_when_something_would_move(case: Case) -> None:
+    candidate, member = one(case)
+    asked: list[bool] = []
+
+    def word(given: bool) -> Callable[[], Awaitable[bool]]:
+        async def may_push() -> bool:
+            asked.append(given)
+            return given
+
+        return may_push
+
+    effect, deletions = case.landing(candidate, member), case.deletions(member)
+    assert case.run(case.mirror.land(effect, deletions, word(given=False))) == Withheld()
+    assert case.assert_rule() == []
+    assert case.repository.refs()["refs/for/main/t1"] == member.head
+    assert case.run(case.mirror.land(effect, deletions, word(given=True))) == Landed()
+    assert case.run(case.mirror.land(effect, deletions, word(given=False))) == Landed()
+    assert asked == [False, True]
 
 
 # the rule, whatever the bot's other parts ask for
