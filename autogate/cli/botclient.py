@@ -1,5 +1,6 @@
 """The bot's API, as commands use it."""
 
+import ipaddress
 import os
 import re
 import stat
@@ -65,6 +66,8 @@ class BotClient:
             base_url=address.rstrip("/") + botapi.PREFIX,
             headers={"Authorization": f"Bearer {token}", "Accept": "application/json"},
             timeout=_ANSWER_SECONDS,
+            # what stays on this machine is no proxy's business, and the token is not either
+            trust_env=not _is_here(address),
         )
 
     def repositories(self) -> Repositories:
@@ -200,6 +203,14 @@ def _address(places: Places, given: str | None) -> str:
     # where it listens everywhere, it listens here
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(bot.interface, bot.interface)  # noqa: S104  (compared, not bound)
     return f"http://{f'[{host}]' if ':' in host else host}:{bot.port}"
+
+
+def _is_here(address: str) -> bool:
+    host = httpx.URL(address).host
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _url(text: str) -> httpx.URL | None:

@@ -247,7 +247,7 @@ class Api:
             try:
                 await self._desk.look(repository)
             except ForgeError as error:
-                raise ProblemError(HTTPStatus.BAD_GATEWAY, f"the forge cannot be read: {error}") from None
+                raise ProblemError(HTTPStatus.BAD_GATEWAY, f"the bot could not look: {error}") from None
             return botapi.RepositoryResult(settled=True, repository=await self._repository(repository))
 
     async def _state(self, repository: str) -> State:

@@ -389,6 +389,12 @@ def test_without_a_bot_it_says_where_it_looked(ada: Person, installation: Instal
     assert done.stderr.count("\n") == 1
 
 
+def test_no_proxy_gets_what_stays_on_this_machine(ada: Person) -> None:
+    proxy = f"http://127.0.0.1:{free_port()}"
+    assert ada.run("queue", HTTP_PROXY=proxy, http_proxy=proxy, ALL_PROXY=proxy).returncode == 0
+    assert "cannot be reached" in ada.run("queue", "--bot", "http://bot.invalid", http_proxy=proxy).stderr
+
+
 @pytest.mark.parametrize("url", ["ftp://x", "x", "http://", "http://ada:secret-word@127.0.0.1:1"])
 def test_a_wrong_address_is_wrong_usage(ada: Person, url: str) -> None:
     done = ada.run("queue", "--bot", url)
