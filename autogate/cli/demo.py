@@ -1,32 +1,33 @@
-"""`autogate demo`: a whole installation on this machine, four candidates, and what the gate says of each."""
+"""`autogate demo`: a whole installation on this machine, seven pull requests, and what becomes of each."""
 
 import asyncio
 import contextlib
-import queue
 import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from autogate import names
-from autogate.contract import Event, Report, Result
-from autogate.names import Kind
+from autogate.botapi import PauseRequest, PullRequest, PullRequestDetail
+from autogate.storage import write_private
 
 from . import console
-from .demoshop import CANDIDATES, REPOSITORY, TOML, Candidate, DemoRepository
+from .botclient import BotClient
+from .demoshop import REPOSITORY, REVIEWER, TARGET, TOML, TOPICS, DemoRepository, Topic
 from .failures import Failure
-from .local import LocalInstallation, StartError, free_port
-from .receiver import Received, Receiver
+from .local import LocalInstallation, StartError
 
-PATIENCE_SECONDS = 300
+PATIENCE_SECONDS = 600
+TOKEN = "token"  # noqa: S105  (a file's name)
+
+T = TypeVar("T")
 
 
 class DemoError(RuntimeError):
@@ -40,14 +41,15 @@ def register(app: typer.Typer) -> None:
 
 def demo(
     *,
-    keep: Annotated[bool, typer.Option("--keep", help="Leave the web UI running until Ctrl-C.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave everything running until Ctrl-C.")] = False,
     folder: Annotated[
         Path | None, typer.Option(help="Where everything is made; must not exist.", show_default="a temporary folder")
     ] = None,
 ) -> None:
-    """Play four candidates through a real master and worker on this machine, and show what each builder says.
+    """Push seven changes for review, approve them all, and show which land and why the others do not.
 
-    Ends with exit code 0 only if every verdict came as it should.
+    A real master, a real worker and the bot run on this machine meanwhile. Ends with exit code 0 only if each change
+    ended as it should.
     """
     if folder is not None and folder.exists():
         raise typer.BadParameter(f"{folder} is already there", param_hint="--folder")
@@ -62,97 +64,133 @@ def demo(
     if folder is None and as_expected:
         shutil.rmtree(place)
     elif not as_expected:
-        console.fail("not every verdict came as it should", f"the logs are in {place}")
+        console.fail("not every change ended as it should", f"the logs are in {place}")
     raise typer.Exit(0 if as_expected else 1)
 
 
 def _play(place: Path, *, keep: bool) -> bool:
     place.mkdir(parents=True, exist_ok=True)
     repository = DemoRepository(place)
-    reports: queue.Queue[Report] = queue.Queue()
-    bot_port = free_port()
-    installation = LocalInstallation(place, f"http://127.0.0.1:{bot_port}/buildbot", title="Autogate demo")
-
-    def take(received: Received) -> None:
-        if not received.repeated:
-            reports.put(received.report)
-
-    receiver = Receiver("127.0.0.1", bot_port, "/buildbot", installation.secret("bot_secret"), take)
-    with _progress() as progress, receiver.listening():
+    installation = LocalInstallation(place, title="Autogate demo")
+    with _progress() as progress:
         task = progress.add_task("making a repository")
         asyncio.run(repository.create())
         installation.add_repository(REPOSITORY, TOML.format(url=repository.bare))
+        token = installation.add_token(REVIEWER)
+        write_private(place / TOKEN, token.encode())
         try:
-            progress.update(task, description="starting a master and a worker")
+            progress.update(task, description="starting a master, a worker and the bot")
             installation.start()
-            verdicts: list[tuple[Candidate, Mapping[Kind, Report]]] = []
-            for candidate in CANDIDATES:
-                progress.update(task, description=f"pushing {candidate.title} to auto")
-                sha = asyncio.run(repository.push(candidate))
-                installation.poke(REPOSITORY)
-                progress.update(task, description=f"waiting for the verdicts on {candidate.title}")
-                verdicts.append((candidate, _verdicts(reports, sha, candidate.expected.keys())))
-            progress.update(task, description="all verdicts are in")
+            bot = BotClient(installation.bot_url, token)
+            for topic in TOPICS:
+                progress.update(task, description=f"pushing {topic.name} to refs/for/{TARGET}/{topic.name}")
+                asyncio.run(repository.push(topic))
+            numbers = approve_all(bot)
+            ended = follow(bot, numbers, lambda text: progress.update(task, description=text))
+            progress.update(task, description="all have ended")
             progress.stop()
-            console.out().print(table(verdicts))
+            console.out().print(table(ended))
+            console.out().print(console.plain(f"\n{TARGET}, every commit of which passed:\n"))
+            console.out().print(console.plain(asyncio.run(repository.history())))
             if keep:
                 _wait_for_interrupt(installation)
         finally:
             installation.stop()
-    return all(as_it_should(candidate, reported) for candidate, reported in verdicts)
+    return all(as_it_should(topic, ended[topic.name].pull) for topic in TOPICS)
 
 
-def as_it_should(candidate: Candidate, reported: Mapping[Kind, Report]) -> bool:
-    """Tell whether every builder said what it should of ``candidate``."""
-    return {kind: report.result for kind, report in reported.items()} == dict(candidate.expected)
+def approve_all(bot: BotClient) -> Mapping[str, int]:
+    """Approve every topic, at a moment at which nothing starts, so that they meet in one batch; return their numbers.
+
+    Raises:
+        DemoError: the bot did not do its part.
+    """
+    _until(lambda: bot.repositories().repositories[0].targets or None, "the bot to read its configuration")
+    bot.ask(REPOSITORY, "poke")
+    bot.ask(REPOSITORY, "pause", PauseRequest(reason="the demo collects its changes"))
+    numbers = {}
+    for topic in TOPICS:
+        found = bot.find(REPOSITORY, f"{TARGET}/{topic.name}").pulls
+        if not found:
+            raise DemoError(f"the bot does not see {topic.name}")
+        [pull] = found
+        numbers[topic.name] = pull.number
+        result = bot.comment(REPOSITORY, pull.number, f"@autogate r+ {pull.head}")
+        if result.refused:
+            raise DemoError(" ".join(result.answers))
+    bot.ask(REPOSITORY, "resume")
+    return numbers
 
 
-def table(verdicts: Iterable[tuple[Candidate, Mapping[Kind, Report]]]) -> Table:
-    """Return what each builder said, and why."""
-    shown = Table("candidate on auto", "builder", "verdict", "as it should", "why", title="What the gate says")
-    for candidate, reported in verdicts:
-        for kind, expected in candidate.expected.items():
-            report = reported[kind]
-            passed = report.result in {Result.SUCCESS, Result.WARNINGS}
-            shown.add_row(
-                candidate.title,
-                report.builder,
-                Text(str(report.result), style="green" if passed else "red"),
-                "yes" if report.result is expected else Text(f"no: {expected}", style="bold red"),
-                console.plain(_why(report)),
-            )
+def follow(bot: BotClient, numbers: Mapping[str, int], tell: Callable[[str], None]) -> Mapping[str, PullRequestDetail]:
+    """Wait until every pull request has ended, and return each.
+
+    Args:
+        bot: The bot.
+        numbers: Topic -> number.
+        tell: Called with what happens now.
+
+    Raises:
+        DemoError: one did not end in time.
+    """
+
+    def all_ended() -> Mapping[str, PullRequestDetail] | None:
+        queue = bot.queue(REPOSITORY, None, 100)
+        attempts = [target.attempt for target in queue.repository.targets if target.attempt] + list(queue.tries)
+        if attempts:
+            what = ", ".join(f"#{member.number}" for member in attempts[0].members)
+            tell(f"{attempts[0].stage} {what} on {attempts[0].kind}")
+        is_over = not attempts and all(pull.state in {"aside", "open"} for pull in queue.entries)
+        return {name: bot.pull_request(REPOSITORY, number) for name, number in numbers.items()} if is_over else None
+
+    return _until(all_ended, "all pull requests to end")
+
+
+def as_it_should(topic: Topic, pull: PullRequest) -> bool:
+    """Tell whether a topic ended as it should, and for the right reason."""
+    if topic.lands:
+        return pull.state == "landed"
+    return pull.state == "aside" and topic.told in pull.waiting
+
+
+def table(ended: Mapping[str, PullRequestDetail]) -> Table:
+    """Return what became of each topic, and why."""
+    shown = Table("topic", "what it is", "state", "as it should", "why", title="What became of it")
+    for topic in TOPICS:
+        detail = ended[topic.name]
+        landed = detail.pull.state == "landed"
+        shown.add_row(
+            f"#{detail.pull.number} {topic.name}",
+            topic.title,
+            Text("landed" if landed else "not landed", style="green" if landed else "red"),
+            "yes" if as_it_should(topic, detail.pull) else Text("no", style="bold red"),
+            console.plain("\n".join(_why(detail))),
+        )
         shown.add_section()
     return shown
 
 
-def _why(report: Report) -> str:
-    lines = [report.summary]
-    lines += [f"{found.path}:{found.line}: {found.symbol}: {found.text}" for found in report.findings[:3]]
-    lines += [f"{test.name}: {_last_line(test.excerpt)}" for test in report.failed_tests[:3]]
-    return "\n".join(line for line in lines if line)
+def _why(detail: PullRequestDetail) -> Sequence[str]:
+    lines = [detail.pull.waiting]
+    if detail.pull.state != "landed":
+        for verdict in detail.verdicts:
+            lines += [f"{found.path}:{found.line}: {found.symbol}: {found.text}" for found in verdict.findings[:3]]
+            lines += [f"{test.name}: {_last_line(test.excerpt)}" for test in verdict.failed_tests[:3]]
+    return [line for line in lines if line]
 
 
 def _last_line(excerpt: str) -> str:
     return next((line.strip() for line in reversed(excerpt.splitlines()) if line.strip()), "")
 
 
-def _verdicts(reports: "queue.Queue[Report]", sha: str, kinds: Collection[Kind]) -> Mapping[Kind, Report]:
-    """Wait until every builder has reported on the commit.
-
-    Raises:
-        DemoError: one did not.
-    """
-    found: dict[Kind, Report] = {}
+def _until(condition: Callable[[], T | None], what: str) -> T:
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while found.keys() != set(kinds):
-        try:
-            report = reports.get(timeout=max(0, deadline - time.monotonic()))
-        except queue.Empty:
-            missing = ", ".join(names.builder(REPOSITORY, kind) for kind in kinds if kind not in found)
-            raise DemoError(f"no verdict from {missing} within {PATIENCE_SECONDS} s") from None
-        if report.revision == sha and report.event is Event.FINISHED:
-            found[Kind(report.kind)] = report
-    return found
+    while True:
+        if value := condition():
+            return value
+        if time.monotonic() > deadline:
+            raise DemoError(f"waited {PATIENCE_SECONDS} s in vain for {what}")
+        time.sleep(0.2)
 
 
 def _progress() -> Progress:
@@ -162,6 +200,8 @@ def _progress() -> Progress:
 def _wait_for_interrupt(installation: LocalInstallation) -> None:
     console.say(f"\nThe web UI is at {installation.url}; everything is in {installation.folder}.")
     console.say(f"Sign in as admin with the password in {installation.places.secrets / 'web_admin_password'}.")
+    token = installation.folder / TOKEN
+    console.say(f"Ask the bot: autogate queue --bot {installation.bot_url} --token-file {token}")
     console.say("Ctrl-C ends it.")
     with contextlib.suppress(KeyboardInterrupt):
         signal.pause()

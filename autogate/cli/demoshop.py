@@ -1,21 +1,24 @@
-"""The demo's repository: a small shop, and four changes to it."""
+"""The demo's repository: a small shop, and seven changes to it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from autogate.contract import Result
 from autogate.git import Git
-from autogate.names import Kind
 
 REPOSITORY = "shop"
+TARGET = "main"
+REVIEWER = "ada"
 
-TOML = """\
-url = "{url}"
+TOML = f"""\
+url = "{{url}}"
 poll_interval = 3600    # pushes are poked
 
 [lint]
 limit = 8.0
+
+[review]
+reviewers = ["{REVIEWER}"]
 """
 
 _PRICE = '''\
@@ -27,12 +30,7 @@ def total(prices):
     return sum(prices)
 '''
 
-_MAIN = {
-    "shop/__init__.py": '"""A small shop."""\n',
-    "shop/price.py": _PRICE,
-    "shop/legacy.py": "import os,sys\ndef F(X) :\n  return undefined_name\n",
-    "tests/__init__.py": "",
-    "tests/test_price.py": '''\
+_TEST_PRICE = '''\
 """Tests of prices."""
 
 import unittest
@@ -46,27 +44,39 @@ class TotalTest(unittest.TestCase):
     def test_two_prices(self):
         """Two prices are added."""
         self.assertEqual(total([1, 2]), 3)
-''',
+'''
+
+_MAIN = {
+    "shop/__init__.py": '"""A small shop."""\n',
+    "shop/price.py": _PRICE,
+    "shop/legacy.py": "import os,sys\ndef F(X) :\n  return undefined_name\n",
+    "tests/__init__.py": "",
+    "tests/test_price.py": _TEST_PRICE,
 }
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """A merge that the demo pushes to `auto`.
+class Topic:
+    """A change that the demo pushes for review.
 
     Attributes:
+        name: Under which it is pushed.
         title: What people call it.
-        files: Path -> content that the merge brings.
-        expected: What each builder must say of it.
+        files: Path -> content.
+        lands: Whether it must land.
+        told: What the reason must name, when it does not.
     """
 
+    name: str
     title: str
     files: Mapping[str, str]
-    expected: Mapping[Kind, Result]
+    lands: bool
+    told: str = ""
 
 
-CANDIDATES = (
-    Candidate(
+TOPICS = (
+    Topic(
+        "discount",
         "a clean change",
         {
             "shop/discount.py": '''\
@@ -78,9 +88,10 @@ def half(price):
     return price / 2
 '''
         },
-        {Kind.LINT: Result.SUCCESS, Kind.TEST: Result.SUCCESS},
+        lands=True,
     ),
-    Candidate(
+    Topic(
+        "vat",
         "a lint error",
         {
             "shop/vat.py": '''\
@@ -92,17 +103,86 @@ def vat(price):
     return prise * 0.19
 '''
         },
-        {Kind.LINT: Result.FAILURE, Kind.TEST: Result.SUCCESS},
+        lands=False,
+        told="shop-lint",
     ),
-    Candidate(
+    Topic(
+        "free-shipping",
         "a failing test",
-        {"shop/price.py": _PRICE.replace("sum(", "max(")},
-        {Kind.LINT: Result.SUCCESS, Kind.TEST: Result.FAILURE},
+        {
+            "tests/test_shipping.py": '''\
+"""Tests of shipping."""
+
+import unittest
+
+from shop.price import total
+
+
+class ShippingTest(unittest.TestCase):
+    """The price of shipping."""
+
+    def test_is_free(self):
+        """Shipping is free."""
+        self.assertEqual(total([1, 2]), 2)
+'''
+        },
+        lands=False,
+        told="shop-test",
     ),
-    Candidate(
-        "a syntax error",
-        {"shop/price.py": _PRICE.replace("(prices):", "(prices:")},
-        {Kind.LINT: Result.FAILURE, Kind.TEST: Result.FAILURE},
+    Topic(
+        "rename",
+        "renames total(); green alone",
+        {
+            "shop/price.py": _PRICE.replace("def total(", "def sum_of("),
+            "tests/test_price.py": _TEST_PRICE.replace("import total", "import sum_of").replace("total([", "sum_of(["),
+        },
+        lands=True,
+    ),
+    Topic(
+        "basket",
+        "uses total(); green alone",
+        {
+            "shop/basket.py": '''\
+"""Baskets."""
+
+from shop.price import total
+
+
+def due(basket):
+    """Return what a basket costs."""
+    return total(basket)
+''',
+            "tests/test_basket.py": '''\
+"""Tests of baskets."""
+
+import unittest
+
+from shop.basket import due
+
+
+class BasketTest(unittest.TestCase):
+    """Baskets cost what is in them."""
+
+    def test_two_things(self):
+        """Two prices are added."""
+        self.assertEqual(due([1, 2]), 3)
+''',
+        },
+        lands=False,
+        told="but not together with",
+    ),
+    Topic(
+        "currency",
+        "changes the renamed line",
+        {"shop/price.py": _PRICE.replace("total(prices)", "total(prices, currency)")},
+        lands=False,
+        told="Conflicts with",
+    ),
+    Topic(
+        "readme",
+        "another clean change",
+        {"README.md": "# A small shop\n"},
+        lands=True,
     ),
 )
 
@@ -117,22 +197,25 @@ class DemoRepository:
 
     async def create(self) -> None:
         """Make both, with the first commit on `main`."""
-        await self._git.run("init", "--quiet", "--bare", "--initial-branch=main", str(self.bare))
-        await self._git.run("init", "--quiet", "--initial-branch=main", str(self._tree))
+        await self._git.run("init", "--quiet", "--bare", f"--initial-branch={TARGET}", str(self.bare))
+        await self._git.run("init", "--quiet", f"--initial-branch={TARGET}", str(self._tree))
         await self._run("config", "user.name", "Ada Author")
         await self._run("config", "user.email", "ada@example.com")
         await self._run("remote", "add", "origin", str(self.bare))
         await self._commit(_MAIN, "Begin")
-        await self._run("push", "--quiet", "origin", "main")
+        await self._run("push", "--quiet", "origin", TARGET)
 
-    async def push(self, candidate: Candidate) -> str:
-        """Merge the candidate with --no-ff onto `auto`, push it, and return the merge's SHA."""
-        await self._run("checkout", "--quiet", "-B", "topic", "main")
-        await self._commit(candidate.files, f"Add {candidate.title}")
-        await self._run("checkout", "--quiet", "-B", "auto", "main")
-        await self._run("merge", "--quiet", "--no-ff", "-m", f"Merge {candidate.title}", "topic")
-        await self._run("push", "--quiet", "--force", "origin", "auto")
-        return (await self._run("rev-parse", "HEAD")).decode().strip()
+    async def push(self, topic: Topic) -> None:
+        """Push a topic for review, as anybody would."""
+        await self._run("checkout", "--quiet", "-B", topic.name, TARGET)
+        await self._commit(topic.files, topic.title[0].upper() + topic.title[1:])
+        await self._run("push", "--quiet", "origin", f"HEAD:refs/for/{TARGET}/{topic.name}")
+
+    async def history(self) -> str:
+        """Return what `main` has come to: the merges along first parents, newest first."""
+        await self._run("fetch", "--quiet", "origin", TARGET)
+        out = await self._run("log", "--first-parent", "--format=%h %s", "FETCH_HEAD")
+        return out.decode("utf-8", "replace").rstrip()
 
     async def _commit(self, files: Mapping[str, str], message: str) -> None:
         for path, content in files.items():

@@ -142,6 +142,16 @@ class Team:
         """Assert the rule, by the repository's own log and by Buildbot's own records."""
         return assert_rule(self.repository.bare, "main", self.begin, self.approved, self.passed())
 
+    def wait_until_cancelled(self, sha: str) -> None:
+        """Wait until Buildbot has nothing left to do on a commit."""
+
+        def is_over() -> bool:
+            sets = {row["bsid"] for row in self._rows("buildsets") if row["sourcestamps"][0]["revision"] == sha}
+            requests = [row for row in self._rows("buildrequests") if row["buildsetid"] in sets]
+            return bool(requests) and all(row["complete"] for row in requests)
+
+        wait_for(is_over, f"the builds of {sha} to end")
+
     def human_pushes(self, files: Files) -> str:
         """Move the target past the bot."""
         self.repository.git("fetch", "-q", "origin")
