@@ -52,6 +52,8 @@ class Database:
     async def open(cls, url: str, password: str | None = None, *, folder: Path) -> Self:
         """Open a database, and make or migrate its tables.
 
+        On PostgreSQL a missing database is made, where the user may do so.
+
         Args:
             url: ``sqlite:///PATH`` or ``postgresql://USER@HOST/NAME``, without a password.
             password: PostgreSQL's; when None, libpq looks for one (``.pgpass``).
@@ -67,6 +69,7 @@ class Database:
             address = address.set(drivername="sqlite", database=str(folder / str(address.database)))
         else:
             address = address.set(drivername="postgresql+psycopg")
+            await asyncio.to_thread(_make_if_missing, address, password)
         name = address.database or str(address)
         migrating = cls(_engine(address, password, migrating=True), name)
         try:
@@ -101,7 +104,7 @@ class Database:
     async def write(self, work: Work[T], *, durable: bool = True) -> T:
         """Run ``work`` as one transaction: all of it, or nothing when it raises.
 
-        Cancelling does not stop it any more once it has begun.
+        Cancelling does not stop it: the caller is cancelled when it has ended, so that whoever reads next sees it.
 
         Args:
             work: What to do.
@@ -117,7 +120,15 @@ class Database:
             with self._explained(), writer.begin() as connection:
                 return work(connection)
 
-        return await asyncio.get_running_loop().run_in_executor(self._writers, job)
+        future = asyncio.get_running_loop().run_in_executor(self._writers, job)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            while not future.done():
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.wait([future])
+            future.exception()  # else Python complains that nobody asked
+            raise
 
     def insert(self, table: sa.Table) -> Upsert:
         """Return an INSERT that takes ``on_conflict_…``."""
@@ -135,6 +146,32 @@ class Database:
         except (sa.exc.DBAPIError, sa.exc.TimeoutError) as error:
             fault = str(getattr(error, "orig", error))
             raise StoreError(f"the database {self._name} fails ({_first_line(fault)}): {cure(fault)}") from error
+
+
+def _make_if_missing(address: sa.URL, password: str | None) -> None:
+    """Make the database if it cannot be reached and can be made; what else is wrong is found when it is used."""
+    try:
+        with _connected(address, password):
+            return
+    except sa.exc.DBAPIError:
+        pass
+    with (
+        contextlib.suppress(sa.exc.DBAPIError),  # another process may have been faster
+        _connected(address.set(database="postgres"), password) as connection,
+    ):
+        name = connection.dialect.identifier_preparer.quote_identifier(str(address.database))
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+
+
+@contextlib.contextmanager
+def _connected(address: sa.URL, password: str | None) -> Iterator[sa.Connection]:
+    # CREATE DATABASE refuses to be part of a transaction
+    engine = _postgresql_engine(address, password).execution_options(isolation_level="AUTOCOMMIT")
+    try:
+        with engine.connect() as connection:
+            yield connection
+    finally:
+        engine.dispose()
 
 
 def _engine(address: sa.URL, password: str | None, *, migrating: bool) -> sa.Engine:

@@ -113,10 +113,20 @@ async def test_a_host_that_is_not_there_is_named(tmp_path: Path) -> None:
         await Store.open("postgresql://autogate@nowhere.invalid/bot", folder=tmp_path)
 
 
+async def test_a_missing_database_is_made_once_even_by_three_at_a_time(postgresql: str, tmp_path: Path) -> None:
+    url = sa.make_url(postgresql).set(database="made by the bot's own").render_as_string()
+    stores = await asyncio.gather(*(Store.open(url, folder=tmp_path) for _ in range(3)))
+    assert await stores[0].append("demo", hint(), trace="t")
+    assert [await store.unprocessed("demo") for store in stores] == [1, 1, 1]
+    await asyncio.gather(*(store.close() for store in stores))
+
+
 async def test_a_missing_database_or_user_is_named(postgresql: str, tmp_path: Path) -> None:
     url = sa.make_url(postgresql)
+    with psycopg.connect(postgresql, autocommit=True) as connection:
+        connection.execute("CREATE ROLE humble LOGIN")
     with pytest.raises(StoreError, match="createdb"):
-        await Store.open(url.set(database="nothing").render_as_string(), folder=tmp_path)
+        await Store.open(url.set(username="humble", database="nothing").render_as_string(), folder=tmp_path)
     with pytest.raises(StoreError, match="createuser"):
         await Store.open(url.set(username="nobody").render_as_string(), folder=tmp_path)
 
