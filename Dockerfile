@@ -1,4 +1,4 @@
-# One file, an image a target: `docker build --target master .`, `docker build --target worker .`
+# One file, an image a target: `docker build --target master .`, or worker, or bot.
 # The code is in /opt/autogate, its Python environment in /opt/venv, all state in /var/lib/autogate.
 
 FROM debian:trixie-slim AS base
@@ -49,6 +49,16 @@ RUN pip install --no-cache-dir --no-deps --no-build-isolation -e . \
     && pip uninstall -y setuptools pip \
     && python3 -m compileall -q .
 
+FROM build AS build-bot
+COPY requirements/master.txt requirements/bot.txt requirements/
+RUN awk '/^[^ ]/ {wanted = /^setuptools==/} wanted' requirements/master.txt >/tmp/build.txt \
+    && pip install --no-cache-dir --require-hashes -r requirements/bot.txt -r /tmp/build.txt
+COPY . .
+RUN pip install --no-cache-dir --no-deps --no-build-isolation -e . \
+    && pip uninstall -y setuptools pip \
+    && rm -r custom_steps master worker \
+    && python3 -m compileall -q .
+
 FROM base AS master
 # hadolint ignore=DL3008
 RUN apt-get update \
@@ -74,3 +84,13 @@ HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=24 \
     CMD ["sh", "-c", "test -e \"$AUTOGATE_STATE/worker/connected\""]
 ENTRYPOINT ["tini", "--"]
 CMD ["/opt/autogate/worker/entrypoint"]
+
+FROM base AS bot
+COPY --from=build-bot /opt/venv /opt/venv
+COPY --from=build-bot /opt/autogate /opt/autogate
+USER 10001:10001
+EXPOSE 8080
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=12 CMD ["/opt/autogate/review_bot/healthcheck"]
+ENTRYPOINT ["tini", "--"]
+CMD ["/opt/autogate/review_bot/entrypoint"]
