@@ -312,7 +312,9 @@ def _new(
     draft.update_repository(next_attempt=attempt.id + 1)
     draft.state = draft.state.with_attempt(attempt)
     draft.changed.update(dict.fromkeys(attempt.numbers))
-    draft.effects.append(MakeCandidate(attempt=attempt.id, on=target, base=base, members=members, at=draft.at))
+    draft.effects.append(
+        MakeCandidate(attempt=attempt.id, to=attempt.kind, on=target, base=base, members=members, at=draft.at)
+    )
     return attempt
 
 
