@@ -178,7 +178,7 @@ class Buildbot:
             BuildbotError: Buildbot cannot be asked.
         """
         ids = await self._builder_ids(builders)
-        seen = await self._rest.get("changes", _Change, {"revision": sha})
+        seen = await self._rest.get("changes", _Change, {"revision": sha}) if ids else []
         since = min((change.sourcestamp.created_at for change in seen), default=None)
         # nothing in Buildbot leads from a commit to its requests but the time
         narrowed = {"complete": False} if since is None else {"submitted_at__ge": since - CLOCK_MARGIN_SECONDS}

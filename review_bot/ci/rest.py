@@ -9,7 +9,13 @@ from pydantic import BaseModel, ConfigDict
 
 API = "api/v2/"
 
-# Buildbot 4.3 compresses what it writes from another thread, and now and then that comes out broken
+PATIENCE_SECONDS = (5.0, 20.0, 60.0)
+"""What is only read is asked for again after such a silence.
+
+Buildbot 4.3 writes what it was asked for from a second thread, which Twisted does not allow: of some thousand answers
+one is stuck for a minute, and compressed ones come out broken.
+"""
+
 _HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity"}
 
 
@@ -99,14 +105,20 @@ class Rest:
         Raises:
             BuildbotError: there is no answer.
         """
-        try:
-            return await self._client.request(
-                method, self._url + path, headers=_HEADERS, follow_redirects=False, **content
-            )
-        except httpx.HTTPError as error:
-            reason = type(error).__name__
-            cure = "does it run, and is bot.master its address?"
-            raise BuildbotError(f"Buildbot does not answer at {self._url} ({reason}): {cure}") from None
+        address = self._url + path
+        fault: httpx.HTTPError | None = None
+        for patience in PATIENCE_SECONDS if method == "GET" else PATIENCE_SECONDS[-1:]:
+            try:
+                return await self._client.request(
+                    method, address, headers=_HEADERS, timeout=patience, follow_redirects=False, **content
+                )
+            except (httpx.ReadTimeout, httpx.RemoteProtocolError) as error:
+                fault = error
+            except httpx.HTTPError as error:
+                fault = error
+                break
+        cure = "does it run, and is bot.master its address?"
+        raise BuildbotError(f"Buildbot does not answer at {self._url} ({type(fault).__name__}): {cure}")
 
     def unexpected(self, answer: httpx.Response) -> BuildbotError:
         """Return the error for an answer that Buildbot 4 does not give."""

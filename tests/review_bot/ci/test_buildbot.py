@@ -3,7 +3,10 @@
 import asyncio
 import hashlib
 import itertools
+import socket
+import threading
 from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,6 +25,7 @@ from autogate.contract import (
     Severity,
 )
 from review_bot.ci import buildbot as asking
+from review_bot.ci import rest
 from review_bot.ci.buildbot import Buildbot
 from review_bot.ci.rest import BuildbotError
 from review_bot.domain.events import BuilderStatus
@@ -329,6 +333,42 @@ def test_what_is_not_buildbot_is_not_believed(runner: asyncio.Runner, gate: Clos
     beside = Asked(runner, f"{gate.url}nowhere/", poke="a poke's password")
     for call in (lambda: beside.ask(sha, "shop-test"), lambda: beside.poke("shop")):
         assert "is bot.master its address" in refused(call)
+
+
+@contextmanager
+def stuck(first: bytes) -> Iterator[str]:
+    """Serve an address whose first answer breaks off, and whose second is that of an empty Buildbot."""
+    done = threading.Event()
+
+    def serve(listener: socket.socket) -> None:
+        broken, _ = listener.accept()
+        with broken:
+            broken.recv(65536)
+            broken.sendall(first)
+            other, _ = listener.accept()
+            with other:
+                other.recv(65536)
+                other.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n{"builders":[]}')
+                done.wait()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=(listener,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        finally:
+            done.set()
+            thread.join()
+
+
+@pytest.mark.parametrize("first", [b"", b'HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n{"build'])
+def test_an_answer_that_is_stuck_is_asked_for_again(
+    runner: asyncio.Runner, sha: str, first: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rest, "PATIENCE_SECONDS", (0.1, 60.0))
+    with stuck(first) as url:
+        found = Asked(runner, url, None).ask(sha, "shop-test")
+    assert found == {"shop-test": BuilderStatus(status="unknown_builder")}
 
 
 REPOSITORY = 'url = "{url}"\npoll_interval = 86400\n'
