@@ -177,6 +177,12 @@ class Bot(Table):
     database: Database = Field(
         default_factory=lambda: Database(url="sqlite:///bot.sqlite"), description="Where the bot keeps its state."
     )
+    lease: int = Field(
+        default=15,
+        ge=2,
+        le=300,
+        description="Seconds after which a bot that stands by takes over from one that died.",
+    )
 
 
 class SiteFile(Table):

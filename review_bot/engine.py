@@ -27,7 +27,7 @@ from review_bot.metrics import Metrics
 from review_bot.policy import policy
 from review_bot.store.errors import LeaseLostError, StoreError
 from review_bot.store.lease import Lease, elapsed
-from review_bot.store.rows import StoredEffect, StoredEvent
+from review_bot.store.rows import Fence, StoredEffect, StoredEvent
 from review_bot.store.store import Store
 from review_bot.watching import differences, known
 
@@ -35,7 +35,9 @@ LEASE = "bot"
 PASSING_FAULTS = (GitError, MirrorError, ForgeError, BuildbotError, OSError)
 """What may work when it is tried again."""
 
-LEASE_TIME = timedelta(seconds=15)
+FATAL = (LeaseLostError, StoreError)
+"""What ends a consumer: it may not act any more, or cannot write down what it does."""
+
 RENEW_SECONDS = 3.0
 IDLE_SECONDS = 1.0
 """So long an event that another process handed in may lie unseen."""
@@ -112,7 +114,7 @@ class Consumer:
         self._policy = wanted_policy
         self._metrics = metrics
         self._now = now
-        self._wake = {"events": asyncio.Event(), "outside": asyncio.Event(), "watch": asyncio.Event()}
+        self._wake = {"events": asyncio.Event(), "outside": asyncio.Event()}
         self._progress = asyncio.Condition()
         self._looking = asyncio.Lock()
 
@@ -173,6 +175,7 @@ class Consumer:
 
         Raises:
             ForgeError, GitError: it cannot be read.
+            LeaseLostError: another process leads.
         """
         trace = f"look:{secrets.token_hex(8)}"
         async with self._looking:
@@ -180,27 +183,35 @@ class Consumer:
             begun = self._now()
             overview = await self._hands.forge.overview(known(state))
             for event in differences(state, overview, begun, self._now()):
-                await self._store.append(self.name, event, trace=trace)
+                await self._store.append(self.name, event, trace=trace, fence=self._lease.fence)
             self.looked_at = self._now()
         self.wake()
         return trace
 
-    async def _hand_in(self, event: Event, trace: str, key: str | None = None) -> None:
-        await self._store.append(self.name, event, key=key, trace=trace)
+    async def _hand_in(self, event: Event, trace: str, key: str | None = None) -> bool:
+        added = await self._store.append(self.name, event, key=key, trace=trace, fence=self._lease.fence)
         self._wake["events"].set()
+        return added is not None
 
     async def step(self) -> bool:
         """Take an event, or carry out an effect; return whether there was one."""
         self.beat = time.monotonic()
         if stored := await self._store.next_event(self.name):
             await self._take(stored)
-        elif (due := self._known_state().next_deadline()) and due <= self._now():
-            await self._hand_in(TimePassed(at=self._now()), f"time:{due.isoformat()}")
+        elif await self._time_passed():
+            pass
         elif effects := await self._due(outside=False):
             await self._carry_out(effects[0])
         else:
             return False
         return True
+
+    async def _time_passed(self) -> bool:
+        due = self._known_state().next_deadline()
+        if due is None or due > self._now():
+            return False
+        # one that was told before and still stands must not keep the effects waiting
+        return await self._hand_in(TimePassed(at=self._now()), f"time:{due.isoformat()}")
 
     async def step_outside(self) -> bool:
         """Carry out effects that do not touch git; return whether there were some."""
@@ -233,13 +244,18 @@ class Consumer:
             except PASSING_FAULTS as error:
                 failures += 1
                 log.warning("the forge cannot be read", repository=self.name, error=str(error))
+            except FATAL:
+                raise
+            except Exception:
+                # what the forge shows must not stop what was approved before
+                failures += 1
+                log.exception("what the forge shows cannot be understood", repository=self.name)
             pause = float(self.settings.poll_interval)
             await asyncio.sleep(min(pause, _backoff(failures)) if failures else pause)
 
     def _idle(self, due: datetime | None) -> float:
-        if due is None:
-            return IDLE_SECONDS
-        return max(0.0, min(IDLE_SECONDS, (due - self._now()).total_seconds()))
+        left = (due - self._now()).total_seconds() if due else 0
+        return min(IDLE_SECONDS, left) if left > 0 else IDLE_SECONDS
 
     async def _due(self, *, outside: bool) -> Sequence[StoredEffect]:
         kinds = OUTSIDE if outside else INSIDE
@@ -303,10 +319,15 @@ class Consumer:
                 result = await self._hands.carry_out(effect)
             except PASSING_FAULTS as error:
                 said = f"{error} → {error.cure}" if isinstance(error, GitError) and error.cure else str(error)
-                again = self._now() + timedelta(seconds=_backoff(stored.tries + 1))
                 log.warning("an effect failed", kind=kind, tries=stored.tries + 1, error=said)
-                self._metrics.effect_failed(kind)
-                await self._store.effect_failed(fence, stored, said, again, self._now())
+                await self._put_off(stored, fence, said)
+                return
+            except FATAL:
+                raise
+            except Exception as error:
+                # one effect that breaks the bot must not stop all others
+                log.exception("an effect broke", kind=kind, tries=stored.tries + 1)
+                await self._put_off(stored, fence, f"{error!r}: this is a fault of the bot, please report it")
                 return
             await self._store.effect_done(fence, stored, result, self._now())
             self._metrics.effect_done(kind)
@@ -315,6 +336,11 @@ class Consumer:
         if result is not None:
             self._wake["events"].set()
         await self._announce()
+
+    async def _put_off(self, stored: StoredEffect, fence: Fence, said: str) -> None:
+        self._metrics.effect_failed(stored.effect.kind)
+        now = self._now()
+        await self._store.effect_failed(fence, stored, said, now + timedelta(seconds=_backoff(stored.tries + 1)), now)
 
 
 INSIDE = frozenset({"read_comment", "read_pull_request", "make_candidate", "push_candidate", "land", "finalise"})
@@ -337,7 +363,7 @@ class Engine:
         make_consumer: Callable[[Repository, Lease], Consumer],
         metrics: Metrics,
         now: Clock = utc_now,
-        lease_time: timedelta = LEASE_TIME,
+        lease_time: timedelta = timedelta(seconds=15),
     ) -> None:
         self.lease = Lease(store, LEASE, f"{socket.gethostname()}:{secrets.token_hex(8)}", lease_time)
         self._store = store
@@ -408,6 +434,8 @@ class Engine:
             raise ForgeError("this process stands by or is just starting; ask the one that leads, or wait")
         try:
             trace = await consumer.look()
+        except LeaseLostError as error:
+            raise ForgeError("this process has just ceased to lead; ask the one that leads, or wait") from error
         except (GitError, MirrorError, OSError) as error:
             raise ForgeError(str(error)) from error
         await self.answered(repository, trace, 15)
@@ -438,9 +466,9 @@ class Engine:
                         log.info("this process leads", fence=self.lease.fence.number)
                         await self._lead()
                 except* LeaseLostError as lost:
-                    log.warning("another process leads", error=str(lost.exceptions[0]))
+                    log.warning("this process leads no longer", error=str(_first(lost)))
                 except* StoreError as failed:
-                    log.warning("the database failed", error=str(failed.exceptions[0]))
+                    log.warning("the database failed", error=str(_first(failed)))
                 self._metrics.show_lease(held=False)
                 await asyncio.sleep(self._lease_seconds / 5)
         finally:
@@ -487,13 +515,14 @@ class Engine:
     async def _keep_running(self, consumer: Consumer) -> None:
         failures = 0
         while True:
+            begun = time.monotonic()
             try:
                 await consumer.run()
             except* LeaseLostError:
                 raise
             except* Exception:
                 # one repository's trouble, whatever it is, must not stop the others
-                failures += 1
+                failures = failures + 1 if time.monotonic() - begun < _BACKOFF_SECONDS[-1] else 1
                 log.exception("a repository's work begins anew", repository=consumer.name)
             await asyncio.sleep(_backoff(failures))
 
@@ -512,6 +541,11 @@ async def _wait(event: asyncio.Event, seconds: float) -> None:
             await event.wait()
     except TimeoutError:
         return
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    first = group.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first
 
 
 def _backoff(failures: int) -> float:

@@ -5,6 +5,7 @@ import contextlib
 import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -116,7 +117,10 @@ class Running:
         self._secrets.get(self._bot.secret)
         async with self._open() as (store, client):
             engine = Engine(
-                store, lambda repository, lease: self._consumer(repository, lease, store, client), self._metrics
+                store,
+                lambda repository, lease: self._consumer(repository, lease, store, client),
+                self._metrics,
+                lease_time=timedelta(seconds=self._bot.lease),
             )
             self._reconfigure(engine)
             web = make_app(

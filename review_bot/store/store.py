@@ -64,19 +64,31 @@ class Store(Queries, Tokens):
 
         return await self.read(look_up)
 
-    async def append(self, repository: str, event: Event, *, key: str | None = None, trace: str) -> int | None:
-        """Store an event, to be acted on. Needs no lease.
+    async def append(
+        self, repository: str, event: Event, *, key: str | None = None, trace: str, fence: Fence | None = None
+    ) -> int | None:
+        """Store an event, to be acted on.
 
         Args:
             repository: Whose it is.
             event: The event.
             key: Two events of a repository with the same key are one; None when repeating does no harm.
             trace: Joins all that comes of it.
+            fence: The leader's, for what it found by itself; None for what anybody may hand in.
 
         Returns:
             Its id; None when its key was there already.
+
+        Raises:
+            LeaseLostError: another process leads.
         """
-        return await self.write(lambda connection: self._append(connection, repository, event, key, trace))
+
+        def write(connection: sa.Connection) -> int | None:
+            if fence is not None:
+                self._check(connection, fence)
+            return self._append(connection, repository, event, key, trace)
+
+        return await self.write(write)
 
     async def next_event(self, repository: str) -> StoredEvent | None:
         """Return the oldest event that was not acted on; None when there is none.
