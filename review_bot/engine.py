@@ -20,7 +20,7 @@ from review_bot.domain.effects import Land
 from review_bot.domain.events import Configured, Event, TimePassed
 from review_bot.domain.model import Standing, State
 from review_bot.forges.protocol import ForgeError
-from review_bot.hands import OUTSIDE, Hands
+from review_bot.hands import OUTSIDE, Hands, NotYetError
 from review_bot.logs import joined
 from review_bot.merging.errors import MirrorError
 from review_bot.metrics import Metrics
@@ -317,6 +317,9 @@ class Consumer:
                 return
             try:
                 result = await self._hands.carry_out(effect)
+            except NotYetError as later:
+                await self._store.effect_later(fence, stored, later.again_at)
+                return
             except PASSING_FAULTS as error:
                 said = f"{error} → {error.cure}" if isinstance(error, GitError) and error.cure else str(error)
                 log.warning("an effect failed", kind=kind, tries=stored.tries + 1, error=said)

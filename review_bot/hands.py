@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -54,7 +54,22 @@ KEPT_ATTEMPTS = 100
 OUTSIDE = frozenset({"reply", "show_status", "cancel_builds", "ask_buildbot"})
 """Effects that do not touch git: they wait for nobody, and nobody waits for them."""
 
+AGAIN_SECONDS = 3
+"""After so long it is looked again whether what was cancelled has ended."""
+
 log = structlog.get_logger(__name__)
+
+
+class NotYetError(Exception):
+    """An effect is not done yet, though nothing failed.
+
+    Args:
+        again_at: When to go on with it.
+    """
+
+    def __init__(self, again_at: datetime) -> None:
+        super().__init__(again_at)
+        self.again_at = again_at
 
 
 @dataclass
@@ -84,6 +99,7 @@ class Hands:
 
         Raises:
             GitError, ForgeError, BuildbotError, OSError: it did not work, and is to be tried again.
+            NotYetError: it is to be gone on with later.
         """
         result: Event | None = None
         match effect:
@@ -153,11 +169,15 @@ class Hands:
         return CandidatePushed(attempt=effect.attempt, at=self.now())
 
     async def _cancel_builds(self, effect: CancelBuilds) -> None:
-        if await self.buildbot.cancel(effect.sha, effect.builders) or self.now() >= effect.until:
+        told = await self.buildbot.cancel(effect.sha, effect.builders)
+        if self.now() >= effect.until:
             return
-        answers = await self.buildbot.ask(effect.sha, effect.builders)
-        if any(answer.status == "no_request" for answer in answers.values()):
-            raise BuildbotError("Buildbot has not heard of the commit yet, so there is nothing to cancel")
+        # a build that just begins may miss that it is to end; one that Buildbot has not heard of yet is still to come
+        if not told:
+            answers = await self.buildbot.ask(effect.sha, effect.builders)
+            told = sum(answer.status == "no_request" for answer in answers.values())
+        if told:
+            raise NotYetError(self.now() + timedelta(seconds=AGAIN_SECONDS))
 
     async def _land(self, effect: Land) -> Event:
         known = self._known(effect.members)

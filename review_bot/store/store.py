@@ -259,6 +259,20 @@ class Store(Queries, Tokens):
 
         await self.write(write, durable=False)
 
+    async def effect_later(self, fence: Fence, stored: StoredEffect, not_before: datetime) -> None:
+        """Note that an effect is to be carried out later, though nothing failed.
+
+        Raises:
+            LeaseLostError: another process leads.
+        """
+        later = sa.update(EFFECTS).where(EFFECTS.c.id == stored.id, EFFECTS.c.done_at.is_(None))
+
+        def note(connection: sa.Connection) -> None:
+            self._check(connection, fence)
+            connection.execute(later.values(not_before=not_before))
+
+        await self.write(note, durable=False)
+
     async def troubles(self, repository: str) -> list[Trouble]:
         """Return what failed and was not done since, oldest first."""
         query = sa.select(EFFECTS).where(_undone(repository), EFFECTS.c.tries > 0).order_by(EFFECTS.c.id)
