@@ -16,7 +16,14 @@ from typing import Any, TypeVar
 
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from autogate.contract import Cause, Finding, Result, Severity
 from autogate.git import Git, GitError
@@ -412,5 +419,3 @@ def test_the_rule_holds_whatever_happens_and_every_pull_request_ends() -> None:
             suppress_health_check=list(HealthCheck),
         ),
     )
-
-
