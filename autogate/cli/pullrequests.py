@@ -83,7 +83,8 @@ def approve(
     console.err().print(botview.origin(detail.pull), soft_wrap=True)
     result = client.comment(repository, number, f"@{detail.bot} r+ {head}")
     if watch and not result.refused:
-        _tell_answers(result)
+        if not as_json:
+            _tell_answers(result)
         _watch(client, repository, number, as_json=as_json)
         return
     _tell(result, as_json=as_json)
@@ -201,7 +202,7 @@ def _tell(result: botapi.CommandResult, *, as_json: bool) -> None:
 
 def _tell_answers(result: botapi.CommandResult) -> None:
     for answer in result.answers:
-        console.say(answer)
+        console.out().print(console.plain(answer), soft_wrap=True)
 
 
 def _watch(client: BotClient, repository: str, number: int, *, as_json: bool) -> None:
