@@ -163,20 +163,16 @@ class Team:
 
     def passed(self) -> set[str]:
         """Return the commits that every required builder passed on, by Buildbot's own records."""
-        builders = {self._builder(kind): kind for kind in ("lint", "test")}
+        required = {f"{self.name}-lint", f"{self.name}-test"}
+        builders = {row["builderid"] for row in self._rows("builders") if row["name"] in required and row["masterids"]}
         sets = {row["bsid"]: row["sourcestamps"][0]["revision"] for row in self._rows("buildsets")}
         by_sha: dict[str, dict[int, int]] = defaultdict(dict)
         for request in self._rows("buildrequests"):
             if request["complete"] and request["builderid"] in builders:
                 by_sha[sets[request["buildsetid"]]][request["builderid"]] = request["results"]
         return {
-            sha
-            for sha, results in by_sha.items()
-            if results.keys() == builders.keys() and set(results.values()) <= PASSED
+            sha for sha, results in by_sha.items() if results.keys() == builders and set(results.values()) <= PASSED
         }
-
-    def _builder(self, kind: str) -> int:
-        return next(row["builderid"] for row in self._rows("builders") if row["name"] == f"{self.name}-{kind}")
 
     def _rows(self, what: str) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = httpx.get(f"{self.installation.url}api/v2/{what}", timeout=60).json()[what]
