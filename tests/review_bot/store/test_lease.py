@@ -2,7 +2,7 @@
 
 import signal
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -98,7 +98,7 @@ async def test_a_leader_is_safe_for_part_of_its_lease_only(store: Store) -> None
     one, _ = contenders(store)
     assert not one.is_safe(elapsed())
     begin = elapsed()
-    assert await one.acquire(NOW)
+    assert await one.acquire(datetime.now(UTC))
     end = elapsed()
     assert not one.is_safe(end + 60)
     assert one.is_safe(begin - (end - begin))
