@@ -158,7 +158,7 @@ class World:
         events = [event]
         while events:
             decision = decide(self._state, events.pop(0))
-            self._state = decision.state.settled()
+            self._state = decision.settled
             for effect in decision.effects:
                 events += self._carry_out(effect)
 

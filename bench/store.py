@@ -123,15 +123,15 @@ async def measure(url: str, folder: Path) -> dict[str, list[float]]:
         assert stored is not None
         if real:
             decision = decide(state, stored.event, stored.trace)
-            after, effects = decision.state, decision.effects
+            after, settled, effects = decision.state, decision.settled, decision.effects
         else:
-            after = state.with_pull(known.model_copy(update={"priority": turn}))
+            after = settled = state.with_pull(known.model_copy(update={"priority": turn}))
             effects = (
                 ReadComment(comment=event.comment),
                 Reply(number=number, to="ann", comment=event.comment.id, answer=Pong()),
             )
         await store.commit(lease.fence, stored, state, after, effects, NOW)
-        state = after.settled() if real else after
+        state = settled
         (due,) = await store.due_effects(NAME, NOW)
         await store.effect_done(lease.fence, due, None, NOW)
         taken["decision" if real else "database"].append(time.perf_counter() - begin)

@@ -275,7 +275,7 @@ class Consumer:
             await self._store.commit(self._lease.fence, stored, before, decision.state, decision.effects, at)
             self._metrics.observe_decision(stored.event.kind, time.perf_counter() - begun)
             self._tell(before, decision.state, stored)
-            self.state = decision.state.settled()
+            self.state = decision.settled
         if any(effect.kind in OUTSIDE for effect in decision.effects):
             self._wake["outside"].set()
         await self._announce()

@@ -228,6 +228,7 @@ def discard_with(draft: Draft, number: int, reason: str, kinds: Sequence[Attempt
 def end(draft: Draft, attempt: Attempt, stage: Stage, outcome: Outcome) -> None:
     """Let an attempt end."""
     running = attempt.stage in _PUSHED and attempt.missing
+    draft.has_ended = True
     draft.update_attempt(
         attempt, stage=stage, outcome=outcome, ended_at=draft.at, deadline=None, ask_at=None, complaint=""
     )

@@ -35,11 +35,13 @@ class Decision:
     """What comes of an event.
 
     Attributes:
-        state: The new state; what has just ended is still in it, for the database, until `State.settled`.
+        state: The new state, in which what has just ended still stands, for the database.
+        settled: The new state without that, for the next decision.
         effects: What is to be done, in this order.
     """
 
     state: State
+    settled: State
     effects: tuple[Effect, ...]
 
 
@@ -55,7 +57,8 @@ def decide(state: State, event: Event, trace: str = "") -> Decision:
     _take(draft, event)
     attempts.advance(draft)
     draft.show()
-    return Decision(draft.state, tuple(draft.effects))
+    settled = draft.state.settled() if draft.has_ended else draft.state
+    return Decision(draft.state, settled, tuple(draft.effects))
 
 
 def is_wanted(state: State, effect: Effect) -> bool:

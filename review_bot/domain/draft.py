@@ -21,6 +21,7 @@ class Draft:
         trace: The event's trace.
         effects: The effects so far.
         changed: The pull requests whose status looks different now.
+        has_ended: Whether a pull request or an attempt has ended.
     """
 
     state: State
@@ -28,6 +29,7 @@ class Draft:
     trace: str
     effects: list[Effect] = field(default_factory=list)
     changed: dict[int, None] = field(default_factory=dict)
+    has_ended: bool = False
 
     @property
     def repository(self) -> Repository:
@@ -60,6 +62,7 @@ class Draft:
 
     def end_pull(self, pull: PullRequest, standing: Standing, landed_as: str | None = None) -> None:
         """Let a pull request end, and remember it so that what was read before does not open it again."""
+        self.has_ended = True
         self.update_pull(pull, standing=standing, landed_as=landed_as, waits_for=None, stale=False)
         ended = Ended(source=pull.source, number=pull.number, at=self.at)
         self.update_repository(

@@ -2,34 +2,17 @@
 
 import signal
 import subprocess
-import uuid
-from datetime import UTC, datetime
 from pathlib import Path
+from typing import get_args
 
 import psutil
 import pytest
 
+from autogate.botapi import PullRequest, PullState
 from autogate.cli.demo import as_it_should
-from autogate.cli.demoshop import CANDIDATES, Candidate
-from autogate.contract import Event, Report, Result
-from autogate.names import Kind
+from autogate.cli.demoshop import TOPICS, Topic
 from tests.support.processes import BIN
 from tests.support.waiting import wait_for
-
-
-def report(kind: Kind, result: Result) -> Report:
-    return Report(
-        delivery=uuid.uuid4(),
-        event=Event.FINISHED,
-        repository="shop",
-        builder=f"shop-{kind}",
-        kind=kind.value,
-        branch="auto",
-        revision="0" * 40,
-        request=1,
-        result=result,
-        occurred_at=datetime.now(UTC),
-    )
 
 
 def processes_below(folder: Path) -> list[psutil.Process]:
@@ -37,14 +20,15 @@ def processes_below(folder: Path) -> list[psutil.Process]:
     return [process for process in running if (process.info["cwd"] or "").startswith(str(folder))]
 
 
-def test_all_four_candidates_are_judged_as_they_should_be_and_nothing_is_left(tmp_path: Path) -> None:
+def test_all_seven_changes_end_as_they_should_and_nothing_is_left(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
     done = subprocess.run(
         [BIN / "autogate", "demo", "--folder", folder], capture_output=True, text=True, timeout=280, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    for words in ("undefined-variable", "AssertionError: 2 != 3", "a syntax error", "was never closed"):
+    for words in ("undefined-variable", "AssertionError: 3 != 2", "but not together with", "Conflicts with main"):
         assert words in done.stdout
+    assert done.stdout.count("Merge #") == 3
     assert "legacy" not in done.stdout
     assert "\x1b" not in done.stdout
     assert not processes_below(folder)
@@ -67,10 +51,28 @@ def test_a_demo_that_is_stopped_takes_its_children_with_it(tmp_path: Path) -> No
     assert not processes_below(folder)
 
 
-@pytest.mark.parametrize("candidate", CANDIDATES, ids=lambda candidate: candidate.title)
-@pytest.mark.parametrize("kind", [Kind.LINT, Kind.TEST])
-@pytest.mark.parametrize("result", Result)
-def test_any_other_verdict_is_noticed(candidate: Candidate, kind: Kind, result: Result) -> None:
-    reported = {each: report(each, expected) for each, expected in candidate.expected.items()}
-    reported[kind] = report(kind, result)
-    assert as_it_should(candidate, reported) == (result is candidate.expected[kind])
+def pull(state: PullState, waiting: str) -> PullRequest:
+    return PullRequest(
+        number=1,
+        title="A change",
+        author="ada",
+        target="main",
+        head="0" * 40,
+        source="refs/for/main/x",
+        topic="x",
+        state=state,
+        waiting=waiting,
+    )
+
+
+@pytest.mark.parametrize("topic", TOPICS, ids=lambda topic: topic.name)
+@pytest.mark.parametrize("state", get_args(PullState))
+def test_any_other_end_is_noticed(topic: Topic, state: PullState) -> None:
+    assert as_it_should(topic, pull(state, f"... {topic.told} ...")) == (
+        state == ("landed" if topic.lands else "aside")
+    )
+
+
+def test_the_right_end_for_the_wrong_reason_is_noticed() -> None:
+    for topic in TOPICS:
+        assert not as_it_should(topic, pull("aside", "the disk is full"))

@@ -112,7 +112,7 @@ class SmallDesk:
                 decision = decide(before, stored.event, stored.trace)
                 now = self.now()
                 await self.store.commit(self._lease.fence, stored, before, decision.state, decision.effects, now)
-                self._states[name] = decision.state.settled()
+                self._states[name] = decision.settled
             elif effects := await self.store.due_effects(name, self.now()):
                 result = self._carry_out(self._states[name], effects[0].effect)
                 await self.store.effect_done(self._lease.fence, effects[0], result, self.now())

@@ -109,7 +109,7 @@ class World:
                 self.approved.add((pull.number, pull.approval.head))
         self.ended |= decision.state.pulls
         self.attempts |= decision.state.attempts
-        self.state = decision.state.settled()
+        self.state = decision.settled
         self.effects += decision.effects
 
     def run(self) -> None:
