@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -88,12 +89,14 @@ def test_two_that_are_green_alone_and_red_together_do_not_both_land(team: Team) 
     team.approve(second)
     team.ask("POST", "resume", json={})
     team.wait_until_landed(first)
-    shown = team.wait_until(second, "aside")
+    team.wait_until(second, "aside")
+
+    def explained() -> dict[str, Any] | None:
+        now = team.show(second)
+        return now if "not together with" in now["waiting"] else None
+
     # the explanation comes from a try build of its own
-    shown = wait_for(
-        lambda: (now := team.show(second)) and ("without" in now["waiting"] or "together" in now["waiting"]) and now,
-        "what it failed with",
-    )
+    shown = wait_for(explained, "what it failed with")
     assert f"#{first}" in shown["waiting"]
     team.check()
 

@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Collection, Coroutine
+from collections.abc import Collection, Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -326,7 +326,7 @@ class Machine(RuleBasedStateMachine):
         self.deliver([self.held[place] for place in order])
         self.held = [event for place, event in enumerate(self.held) if place not in order]
 
-    def deliver(self, events: list[tuple[Any, str | None]]) -> None:
+    def deliver(self, events: Sequence[tuple[Any, str | None]]) -> None:
         for event, key in events:
             self.world.do(self.world.store.append("shop", event, key=key, trace="machine"))
 
