@@ -25,7 +25,7 @@ _BOILERPLATE = {
 _CURES = (
     (
         re.compile(r"Permission denied \(publickey"),
-        "add the public key that `autogate keys show NAME` prints as a deploy key of the repository",
+        "add the public key that `autogate keys show NAME` prints (the bot's: with --write) as a deploy key there",
     ),
     (
         re.compile(r"REMOTE HOST IDENTIFICATION HAS CHANGED|[Hh]ost key for \S+ has changed"),
@@ -33,7 +33,7 @@ _CURES = (
     ),
     (
         re.compile(r"marked as read only|not allowed to (?:push|upload)|[Ww]rite access .*(?:denied|not granted)"),
-        "the deploy key may only read; one that writes is made with `autogate keys add NAME --write`",
+        "the deploy key may only read: the bot's needs write access there; `autogate keys add NAME --write` makes it",
     ),
     (
         re.compile(r"does not support --atomic"),

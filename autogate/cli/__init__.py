@@ -15,7 +15,8 @@ app = typer.Typer(
     cls=Commands,
     name="autogate",
     help="Set up, look after and try out a merge gate.",
-    epilog="A new repository: write repos.d/NAME.toml, then `autogate keys add NAME` and `autogate check`.",
+    epilog="A new repository: write repos.d/NAME.toml, then `autogate keys add NAME`, the same with --write, "
+    "and `autogate check`.",
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,  # it prints local variables, and secrets are among them

@@ -20,7 +20,7 @@ from .doctor import Progress, Row, Scope, Status, examine, healthy
 QUIET_SECONDS = 2
 """Nothing is shown of a check that takes less."""
 
-_STYLES = {Status.OK: "green", Status.FAILED: "bold red", Status.SKIPPED: "yellow"}
+_STYLES = {Status.OK: "green", Status.FAILED: "bold red", Status.WARNING: "bold yellow", Status.SKIPPED: "yellow"}
 
 
 def check(
@@ -30,7 +30,9 @@ def check(
     worker: Annotated[
         bool, typer.Option("--worker", help="This is a worker: tools and repositories only, no secrets and no bot.")
     ] = False,
-    role: Annotated[Role, typer.Option(help="Which deploy keys: only the bot has those that write.")] = Role.READ,
+    role: Annotated[
+        Role | None, typer.Option(help="Which deploy keys are on this machine.", show_default="all that are needed")
+    ] = None,
     timeout: Annotated[float, typer.Option(min=1, metavar="SECONDS", help="What a server may take to answer.")] = 20,
 ) -> None:
     """Check configuration, secrets, keys, repositories, bot and tools, and say how each fault is mended.
@@ -48,7 +50,7 @@ def check(
 
 
 def table(rows: list[Row]) -> Table:
-    """Return the rows as people read them, the cure below each failure."""
+    """Return the rows as people read them, the cure below each failure and warning."""
     drawn = Table("", "What", "Found")
     for row in rows:
         found = console.plain(row.detail)
@@ -62,7 +64,7 @@ def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command(
         epilog="Examples: `autogate check`; in a script: `autogate check --json`; on a worker: "
-        "`autogate check --worker`; with the bot's keys: `autogate check --role write`."
+        "`autogate check --worker`; where only the bot is: `autogate check --role write`."
     )(check)
 
 

@@ -53,6 +53,8 @@ def add(
         key = deploykeys.make(places, name, role, replace=replace)
         console.say(f"Made {key.path} ({key.fingerprint}).")
     _print_public(key, repository, role)
+    if role is Role.READ and not deploykeys.exists(places, name, Role.WRITE):
+        console.say(f"The review bot needs another one, which writes: `autogate keys add {name} --write`.")
 
 
 def show(context: typer.Context, name: Name, *, write: Write = False) -> None:

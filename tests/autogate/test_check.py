@@ -26,10 +26,13 @@ from autogate.cli.local import free_port
 from autogate.cli.receiver import Receiver
 from autogate.git import Git
 from autogate.ssh import Role
+from review_bot.store.errors import StoreError
+from tests.support.botsite import BotSite, bot_site
 from tests.support.installation import AUTOGATE, SITE, Installation
 from tests.support.repository import Repository
 from tests.support.sshd import GitServer, leave_shared_connections
 
+USERS = '[web]\nusers = { bot = "bot_password" }\nadmins = ["bot"]\n'
 TOOLS = ("git", "ssh", "ssh-keygen", "ssh-keyscan", "uv", "python3")
 
 
@@ -40,7 +43,7 @@ class Whole:
     installation: Installation
     server: GitServer
     repository: Repository
-    bot: Receiver
+    bot: BotSite
     tools: Path
 
     def examine(self, scope: Scope | None = None) -> dict[str, Row]:
@@ -50,20 +53,37 @@ class Whole:
 
     def site(self, extra: str = "") -> None:
         self.installation.write_site(
-            f'{SITE}[bot]\nurl = "{self.bot.url}"\nsecret = "shared"\n[site]\nurl = "{self.bot.url}"\n{extra}'
+            f'{SITE}[bot]\nurl = "{self.bot.url}/buildbot"\nsecret = "shared"\nuser = "bot"\n'
+            f'[site]\nurl = "{self.bot.url}"\n{extra or USERS}'
         )
 
-    def shop(self, extra: str = "") -> None:
-        self.installation.write_repository("shop", f'url = "{self.server.url("/o/shop.git")}"\n{extra}')
+    def shop(self, extra: str = "", review: str = '[review]\nreviewers = ["ada"]\n') -> None:
+        url = self.server.url("/o/shop.git")
+        self.installation.write_repository("shop", f'url = "{url}"\n{extra}\n{review}')
 
     @property
     def key(self) -> Path:
         return ssh.key_path(self.installation.places, "shop")
 
+    @property
+    def write_key(self) -> Path:
+        return ssh.key_path(self.installation.places, "shop", Role.WRITE)
+
+    def admit(self, *roles: Role, write: bool = True) -> None:
+        """Let only these keys of the repository in."""
+        self.server.dismiss_all()
+        for role in roles:
+            key = deploykeys.read(self.installation.places, "shop", role)
+            self.server.admit(key.public, "/o/shop.git", self.repository.bare, write=write and role is Role.WRITE)
+
 
 @pytest.fixture
 def whole(
-    installation: Installation, server: GitServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    installation: Installation,
+    server: GitServer,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Whole]:
     repository = Repository.create(tmp_path, "shop")
     tools = tmp_path / "bin"
@@ -73,22 +93,17 @@ def whole(
         assert found, program
         (tools / program).symlink_to(found)
     monkeypatch.setenv("PATH", str(tools))
-    bot = Receiver("127.0.0.1", 0, "/results", "secret", lambda _: None)
-    serving = threading.Thread(target=bot.serve_forever, kwargs={"poll_interval": 0.02})
-    serving.start()
-    whole = Whole(installation, server, repository, bot, tools)
-    whole.site()
-    whole.shop()
-    installation.secret("shared", "secret")
-    key = deploykeys.make(installation.places, "shop", Role.READ)
-    server.admit(key.public, "/o/shop.git", repository.bare)
-    installation.places.known_hosts.write_text(server.known_hosts_line())
-    try:
+    with bot_site(tmp_path_factory.mktemp("bot")) as bot:
+        whole = Whole(installation, server, repository, bot, tools)
+        whole.site()
+        whole.shop()
+        installation.secret("shared", "secret")
+        installation.secret("bot_password", "secret")
+        for role in Role:
+            deploykeys.make(installation.places, "shop", role)
+        whole.admit(*Role)
+        installation.places.known_hosts.write_text(server.known_hosts_line())
         yield whole
-    finally:
-        bot.shutdown()
-        bot.server_close()
-        serving.join()
 
 
 def test_all_is_right(whole: Whole) -> None:
@@ -99,16 +114,22 @@ def test_all_is_right(whole: Whole) -> None:
         *(f"tool {program}" for program in TOOLS),
         "state folder",
         "secret shared",
+        "secret bot_password",
         "secret worker_password",
         "shop: deploy key",
         f"shop: host key of [127.0.0.1]:{whole.server.port}",
         "shop: repository",
         "shop: target branches",
+        "shop: write key",
+        "shop: push",
+        "shop: reviewers",
         "bot",
+        "bot's user",
         "web UI",
     }
     assert whole.repository.head()[:12] in rows["shop: target branches"].detail
-    assert "405" in rows["bot"].detail
+    assert "it leads" in rows["bot"].detail
+    assert rows["shop: reviewers"].detail == "ada"
 
 
 def test_it_changes_nothing(whole: Whole) -> None:
@@ -124,12 +145,8 @@ def _unreadable_key(whole: Whole) -> None:
     whole.key.write_text("no key")
 
 
-def _foreign_key(whole: Whole) -> None:
-    whole.server.dismiss_all()
-
-
 def _other_repository(whole: Whole) -> None:
-    whole.server.dismiss_all()
+    whole.admit(Role.WRITE)
     public = deploykeys.read(whole.installation.places, "shop", Role.READ).public
     whole.server.admit(public, "/o/other.git", whole.repository.bare)
 
@@ -155,6 +172,20 @@ def _silent_bot(whole: Whole) -> None:
         f'{SITE}[bot]\nurl = "http://127.0.0.1:{free_port()}/"\nsecret = "shared"\n[site]\nurl = "{whole.bot.url}"\n'
     )
 
+
+def _stuck_bot(whole: Whole) -> None:
+    whole.bot.desk.stuck = 1e6
+
+
+def _no_database(whole: Whole) -> None:
+    async def fails(*_: object) -> None:
+        raise StoreError("the database fails: start it")
+
+    whole.bot.store.oldest_unprocessed_age = fails  # type: ignore[method-assign,assignment]
+
+
+ALSO_FAILS = {"another host key": ["shop: push"], "a server that is down": ["shop: push"]}
+"""Where one fault shows twice."""
 
 BREAKAGES: dict[str, tuple[Callable[[Whole], object], str, str, str]] = {
     # what breaks, how, the row that says so, what was found, the cure
@@ -186,8 +217,31 @@ BREAKAGES: dict[str, tuple[Callable[[Whole], object], str, str, str]] = {
     ),
     "no key": (lambda w: w.key.unlink(), "shop: deploy key", "is missing", "run `autogate keys add shop`"),
     "a broken key": (_unreadable_key, "shop: deploy key", "is no private key", "--replace"),
-    "a key that nobody pasted": (_foreign_key, "shop: repository", "Permission denied", "keys show NAME"),
+    "a key that nobody pasted": (
+        lambda w: w.admit(Role.WRITE),
+        "shop: repository",
+        "Permission denied",
+        "keys show NAME",
+    ),
     "the other repository's key": (_other_repository, "shop: repository", "not found", "belongs to another repository"),
+    "no write key": (
+        lambda w: w.write_key.unlink(),
+        "shop: write key",
+        "is missing",
+        "run `autogate keys add shop --write`",
+    ),
+    "a write key that nobody pasted": (
+        lambda w: w.admit(Role.READ),
+        "shop: push",
+        "Permission denied",
+        "(the bot's: with --write)",
+    ),
+    "a write key that may only read": (
+        lambda w: w.admit(*Role, write=False),
+        "shop: push",
+        "git push failed",
+        "write access",
+    ),
     "no host key": (
         lambda w: w.installation.places.known_hosts.unlink(),
         "shop: host key of [127.0.0.1]:{port}",
@@ -202,6 +256,8 @@ BREAKAGES: dict[str, tuple[Callable[[Whole], object], str, str, str]] = {
         "'mian' does not exist",
         "correct targets in repos.d/shop.toml",
     ),
+    "a stuck bot": (_stuck_bot, "bot", "it is stuck", "restart it"),
+    "a bot without its database": (_no_database, "bot", "does not reach its database", "start its database"),
     "no bot": (_silent_bot, "bot", "All connection attempts failed", "start the bot"),
     "no git": (lambda w: (w.tools / "git").unlink(), "tool git", "is not in PATH", "apt-get install git"),
     "an old git": (_old_git, "tool git", "is version 2.37.1", "install git 2.38 or newer"),
@@ -220,7 +276,61 @@ def test_what_is_broken_gets_its_cure_and_nothing_else_does(whole: Whole, breaka
     assert rows[what].status is Status.FAILED
     assert found in rows[what].detail
     assert cure in rows[what].cure
-    assert [row.what for row in rows.values() if row.status is Status.FAILED] == [what]
+    assert [row.what for row in rows.values() if row.status is Status.FAILED] == [what, *ALSO_FAILS.get(breakage, [])]
+    assert [row.what for row in rows.values() if row.status is Status.WARNING and row.what != "bot's user"] == []
+
+
+WARNINGS: dict[str, tuple[Callable[[Whole], object], str, str, str]] = {
+    "nobody may approve": (lambda w: w.shop(review=""), "shop: reviewers", "nothing lands", 'reviewers = ["ada"]'),
+    "a bot that does not sign in": (
+        lambda w: w.installation.write_site(
+            f'{SITE}[bot]\nurl = "{w.bot.url}"\nsecret = "shared"\n[site]\nurl = "{w.bot.url}"\n'
+        ),
+        "bot's user",
+        "cannot cancel builds, nor ask for results that were lost",
+        'user = "bot" in [bot]',
+    ),
+    "a bot's user who is no admin": (
+        lambda w: w.site('[web]\nusers = { bot = "bot_password" }\n'),
+        "bot's user",
+        "cannot cancel builds",
+        "add 'bot' to admins",
+    ),
+}
+
+
+@pytest.mark.parametrize("weakness", WARNINGS)
+def test_what_is_weak_gets_its_cure_and_is_no_failure(whole: Whole, weakness: str) -> None:
+    weaken, what, found, cure = WARNINGS[weakness]
+    weaken(whole)
+    rows = whole.examine()
+    assert [row.what for row in rows.values() if row.status is not Status.OK] == [what]
+    assert rows[what].status is Status.WARNING
+    assert found in rows[what].detail
+    assert cure in rows[what].cure
+    assert doctor.healthy(rows.values())
+
+
+def test_the_push_that_is_tried_pushes_nothing(whole: Whole) -> None:
+    before = whole.repository.refs()
+    assert whole.examine()["shop: push"].status is Status.OK
+    assert whole.repository.refs() == before
+
+
+def test_a_receiver_of_results_is_told_apart_from_the_bot(whole: Whole) -> None:
+    receiver = Receiver("127.0.0.1", 0, "/results", "secret", lambda _: None)
+    serving = threading.Thread(target=receiver.serve_forever, kwargs={"poll_interval": 0.02})
+    serving.start()
+    try:
+        whole.installation.write_site(f'{SITE}[bot]\nurl = "{receiver.url}"\nsecret = "shared"\n')
+        row = whole.examine()["bot"]
+    finally:
+        receiver.shutdown()
+        receiver.server_close()
+        serving.join()
+    assert row.status is Status.WARNING
+    assert "is not the review bot" in row.detail
+    assert "autogate-bot run" in row.cure
 
 
 def test_other_branches_are_suggested(whole: Whole) -> None:
@@ -235,7 +345,7 @@ def test_auto_and_try_need_not_exist(whole: Whole) -> None:
 
 
 def test_a_worker_needs_tools_and_keys_but_no_secrets_and_no_bot(whole: Whole) -> None:
-    for secret in ("shared", "worker_password"):
+    for secret in ("shared", "bot_password", "worker_password"):
         (whole.installation.places.secrets / secret).unlink()
     (whole.tools / "uv").unlink()
     rows = whole.examine(Scope(worker=True))
@@ -245,14 +355,20 @@ def test_a_worker_needs_tools_and_keys_but_no_secrets_and_no_bot(whole: Whole) -
     assert whole.examine()["tool uv"].status is Status.SKIPPED
 
 
-def test_the_bots_keys_are_checked_on_demand(whole: Whole) -> None:
-    rows = whole.examine(Scope(role=Role.WRITE))
-    assert rows["shop: deploy key"].cure == "run `autogate keys add shop --write`"
-    key = deploykeys.make(whole.installation.places, "shop", Role.WRITE)
-    whole.server.dismiss_all()
-    whole.server.admit(key.public, "/o/shop.git", whole.repository.bare, write=True)
-    assert whole.examine(Scope(role=Role.WRITE))["shop: repository"].status is Status.OK
-    assert whole.examine()["shop: repository"].status is Status.FAILED
+def test_each_machine_may_have_its_own_keys_only(whole: Whole) -> None:
+    host_key = f"shop: host key of [127.0.0.1]:{whole.server.port}"
+    whole.key.unlink()
+    bots = whole.examine(Scope(role=Role.WRITE))
+    assert {"shop: write key", host_key, "shop: push"} < set(bots)
+    assert not {"shop: deploy key", "shop: repository"} & set(bots)
+    assert doctor.healthy(bots.values())
+    deploykeys.make(whole.installation.places, "shop", Role.READ, replace=True)
+    whole.admit(*Role)
+    whole.write_key.unlink()
+    masters = whole.examine(Scope(role=Role.READ))
+    assert {"shop: deploy key", host_key, "shop: repository"} < set(masters)
+    assert not {"shop: write key", "shop: push"} & set(masters)
+    assert doctor.healthy(masters.values())
 
 
 def test_a_connection_that_is_still_open_hides_nothing(whole: Whole) -> None:
@@ -294,7 +410,7 @@ def test_many_repositories_at_once(whole: Whole) -> None:
     progress = Progress()
     rows = asyncio.run(examine(whole.installation.places, Scope(), progress))
     assert sum(row.status is Status.OK for row in rows if row.what.endswith(": repository")) == 26
-    assert (progress.done, progress.total) == (28, 28)
+    assert (progress.done, progress.total) == (54, 54)
 
 
 def test_a_server_that_hangs_is_given_up(whole: Whole) -> None:
@@ -312,7 +428,7 @@ def test_a_server_that_hangs_is_given_up(whole: Whole) -> None:
 
 
 @pytest.mark.parametrize("status", [b"200 OK", b"302 Found\r\nLocation: http://127.0.0.1:1/", b"500 No"])
-def test_any_answer_shows_that_the_bot_is_there(whole: Whole, status: bytes) -> None:
+def test_any_answer_shows_that_a_homu_is_there(whole: Whole, status: bytes) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def answer() -> None:
@@ -325,7 +441,9 @@ def test_any_answer_shows_that_the_bot_is_there(whole: Whole, status: bytes) -> 
         bot = threading.Thread(target=answer)
         bot.start()
         port = listening.getsockname()[1]
-        whole.installation.write_site(f'{SITE}[bot]\nurl = "http://127.0.0.1:{port}/x"\nsecret = "shared"\n')
+        whole.installation.write_site(
+            f'{SITE}[bot]\nurl = "http://127.0.0.1:{port}/x"\nsecret = "shared"\nprotocol = "homu"\n'
+        )
         rows = whole.examine()
         bot.join()
     assert rows["bot"].status is Status.OK

@@ -59,7 +59,9 @@ def test_a_key_is_never_overwritten_but_on_demand(shop: Installation) -> None:
     assert "has a read key already" in again.stderr
     assert "--replace" in again.stderr
     assert shop.run("keys", "show", "shop").stdout == first
+    assert shop.run("keys", "add", "shop", "--write").returncode == 0
     replaced = shop.run("keys", "add", "shop", "--replace")
+    assert "another one" not in replaced.stderr
     assert replaced.returncode == 0
     assert replaced.stdout not in {"", first}
     assert shop.run("keys", "show", "shop").stdout == replaced.stdout
@@ -75,7 +77,9 @@ def test_half_a_key_is_a_key(shop: Installation) -> None:
 
 
 def test_the_bots_key_is_another(shop: Installation) -> None:
-    reads = shop.run("keys", "add", "shop", "--accept-host-key").stdout
+    first = shop.run("keys", "add", "shop", "--accept-host-key")
+    assert "another one, which writes: `autogate keys add shop --write`" in first.stderr
+    reads = first.stdout
     done = shop.run("keys", "add", "shop", "--write")
     assert done.returncode == 0
     assert done.stdout != reads
