@@ -1,4 +1,4 @@
-"""From `r+` to landed, or not, on the real thing: git, master, workers, the bot. The rule is checked after every step."""
+"""From `r+` to landed, or not, on the real thing: git, master, workers, the bot. The rule is checked all the time."""
 
 from collections.abc import Iterator
 from pathlib import Path
