@@ -379,6 +379,7 @@ def _refused(refused: Refused, v: _Plain) -> str:
             f"use {v.command('delegate=NAME')} instead."
         ),
         "not_approved": "It is not approved, so there is no approval to take back.",
+        "withdrawn": "Not approved: your comment is older than the one that took the approval back.",
         "landing": "Too late: it passed and is landing at this moment.",
     }.get(refused.reason)
     return said or f"{v.text(refused.command)} was refused: {v.text(refused.reason)}."

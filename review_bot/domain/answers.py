@@ -26,7 +26,8 @@ class Refused(Value):
     Attributes:
         command: The command, as written.
         reason: ``not_permitted``, ``head_moved``, ``wrong_sha``, ``short_sha``, ``closed``, ``unknown_target``,
-            ``nothing_to_retry``, ``nothing_to_cancel``, ``no_try``, ``no_author``, ``not_approved``, ``landing``.
+            ``nothing_to_retry``, ``nothing_to_cancel``, ``no_try``, ``no_author``, ``not_approved``, ``withdrawn``,
+            ``landing``.
         detail: What the wording needs to know besides, such as the present head.
     """
 

@@ -159,6 +159,7 @@ class PullRequest(Value):
         opened_at: When the bot first saw it.
         standing: Whether it can still land.
         approval: The approval of its present head.
+        withdrawn_at: When somebody last asked to take approvals back: none that was written before counts.
         priority: Higher goes first.
         rollup: Whether it may share an attempt.
         delegates: Who may approve it though no reviewer.
@@ -183,6 +184,7 @@ class PullRequest(Value):
     opened_at: AwareDatetime
     standing: Standing = Standing.OPEN
     approval: Approval | None = None
+    withdrawn_at: AwareDatetime | None = None
     priority: int = 0
     rollup: Rollup = Rollup.MAYBE
     delegates: frozenset[str] = frozenset()

@@ -186,6 +186,8 @@ class _Orders:
             self._refuse(name, "wrong_sha", pull.head)
         elif command.sha is None and pull.head_since > self._comment.written_at:
             self._refuse(name, "head_moved", pull.head)
+        elif pull.withdrawn_at is not None and pull.withdrawn_at > self._comment.written_at:
+            self._refuse(name, "withdrawn")
         else:
             reviewer = author if command.reviewer in {None, "me"} else command.reviewer
             approval = Approval(
@@ -200,6 +202,9 @@ class _Orders:
             self._done(name, pull.head)
 
     def _unapprove(self) -> None:
+        # comments may arrive in another order than they were written in
+        last = max(self._pull.withdrawn_at or self._comment.written_at, self._comment.written_at)
+        self._draft.update_pull(self._pull, withdrawn_at=last)
         if self._pull.approval is None:
             self._refuse("r-", "not_approved")
             return

@@ -40,6 +40,7 @@ REFUSED = {
     "no_try": ("try-", ""),
     "no_author": ("delegate+", "Eve <eve@example.com>"),
     "not_approved": ("r-", ""),
+    "withdrawn": ("r+", ""),
     "landing": ("cancel", ""),
 }
 ANSWERS: tuple[Answer, ...] = (
