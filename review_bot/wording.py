@@ -506,7 +506,8 @@ def _tests(tests: Sequence[FailedTest], total: int, v: _Plain) -> str:
 def _test(test: FailedTest, v: _Plain) -> str:
     place = f" ({v.text(_place(test.path, test.line))})" if test.path else ""
     excerpt = _cleaned_lines(test.excerpt)
-    return f"{v.text(test.name)}{place}" + (f"\n\n{v.block(excerpt)}" if excerpt else "")
+    # a line that begins with outside text could begin a list, and so change what the lines below mean
+    return f"Test {v.text(test.name)}{place}" + (f"\n\n{v.block(excerpt)}" if excerpt else "")
 
 
 def _place(path: str, line: int) -> str:
