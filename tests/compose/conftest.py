@@ -8,6 +8,7 @@ import pytest
 
 from tests.compose.stack import OURS, Stack, run
 from tests.support.repository import Repository
+from tests.support.waiting import wait_for
 
 OWNER = 1234
 """Neither root nor the containers' user, as on most machines."""
@@ -27,6 +28,9 @@ SITE_PACKAGE = {
 REPOSITORY = """\
 url = "ssh://git@git/srv/git/shop.git"
 poll_interval = 1
+
+[review]
+reviewers = ["ada"]
 """
 
 
@@ -62,14 +66,24 @@ def pytest_runtest_makereport(
 @pytest.fixture(scope="session")
 def shop(stack: Stack) -> Repository:
     """A repository that was added to the running stack as an operator would add it, and a work tree to push from."""
-    before = {service: stack.state(service)["StartedAt"] for service in ("master", "worker-1", "worker-2")}
+    running = ("master", "worker-1", "worker-2", "bot")
+    before = {service: stack.state(service)["StartedAt"] for service in running}
     file = Path(stack.folder, "config", "repos.d", "shop.toml")
     file.write_text(REPOSITORY)
-    public = stack.cli("keys", "add", "shop", "--accept-host-key").strip().splitlines()[-1]
-    stack.serve("shop", public)
+    read_key = stack.cli("keys", "add", "shop", "--accept-host-key").strip().splitlines()[-1]
+    write_key = stack.cli("keys", "add", "shop", "--write").strip().splitlines()[-1]
+    assert read_key != write_key
+    stack.serve("shop", read_key, write_key)
     tree = stack.work_tree("shop", SITE_PACKAGE)
     said = stack.execute("master", "buildbot", "reconfig", "/var/lib/autogate/master")
     assert "Reconfiguration appears to have completed successfully" in said
-    after = {service: stack.state(service)["StartedAt"] for service in ("master", "worker-1", "worker-2")}
+    stack.add_token("ada")
+
+    def noticed() -> bool:
+        repositories = stack.ask("GET", "")["repositories"]
+        return bool(repositories and repositories[0]["targets"][0]["tip"] == tree.head())
+
+    wait_for(noticed, "the bot to see the new repository")
+    after = {service: stack.state(service)["StartedAt"] for service in running}
     assert after == before, "something was restarted"
     return tree

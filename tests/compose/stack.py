@@ -5,12 +5,16 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable
+import uuid
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from autogate.cli.local import free_port
 from tests.support.repository import Repository
+from tests.support.rule import assert_rule
 from tests.support.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
@@ -21,13 +25,11 @@ WORKERS = ("worker-1", "worker-2")
 # Only what the test needs on top: the file itself is what is tested.
 OVERRIDE = """\
 services:
-  bot:
-    command: [autogate, listen, --host, 0.0.0.0, --port, "8080", --json]
   git:
     build: tests/compose/gitserver
     image: autogate-test-git:{tag}
     hostname: git
-    networks: [builds]
+    networks: [builds, web]
     ports: ["127.0.0.1:{ssh_port}:22"]
     stop_grace_period: 0s
 """
@@ -44,12 +46,15 @@ class Stack:
     def __init__(self, folder: Path, owner: int) -> None:
         self.folder = folder
         self.name = f"autogate-test-{os.getpid()}"
-        self.web_port, self.ssh_port = free_port(), free_port()
+        self.web_port, self.bot_port, self.ssh_port = free_port(), free_port(), free_port()
+        self.approved: set[str] = set()
         self._owner = owner
         self._environment = os.environ | {
             "AUTOGATE_PORT": str(self.web_port),
+            "AUTOGATE_BOT_PORT": str(self.bot_port),
             "AUTOGATE_TAG": self.name,
             "COMPOSE_PROJECT_NAME": self.name,
+            "AUTOGATE_TOKEN": "",
             "COMPOSE_PROFILES": "",
             "DOCKER_BUILDKIT": "1",
         }
@@ -85,7 +90,7 @@ class Stack:
         # not by a clean shutdown, which would wait for builds that a failed test left behind
         self._compose("kill", timeout=120)
         self._compose("--profile", "*", "down", "--volumes", "--remove-orphans", timeout=300)
-        images = [f"autogate-{image}:{self.name}" for image in ("master", "worker", "test-git")]
+        images = [f"autogate-{image}:{self.name}" for image in ("master", "worker", "bot", "test-git")]
         subprocess.run(["docker", "image", "rm", *images], capture_output=True, check=False)
         # each service's build tagged an image of its own; the last one kept the name
         run("docker", "image", "prune", "--force", "--filter", f"label=com.docker.compose.project={self.name}")
@@ -154,41 +159,113 @@ class Stack:
         """Return what services, or all of them, printed over all the lives of their containers."""
         return "".join(said(self.container(service)) for service in services or (*OURS, "db", "git"))
 
-    # -- what comes out ------------------------------------------------------------------------------------------------
+    # -- the bot -------------------------------------------------------------------------------------------------------
 
-    def reports(self, sha: str) -> list[dict[str, Any]]:
-        """Return every report about a commit that the bot got, oldest first."""
-        lines = [line for line in self.logs("bot").splitlines() if line.startswith("{")]
-        reports = [json.loads(line)["report"] for line in lines]
-        return [report for report in reports if report["revision"] == sha]
+    def add_token(self, name: str) -> None:
+        """Make a token, with which the API and the command are used from now on."""
+        token = self.compose("exec", "-T", "bot", "autogate-bot", "token", "add", name).strip()
+        self._environment["AUTOGATE_TOKEN"] = token
 
-    def verdicts(self, sha: str, builders: Iterable[str]) -> dict[str, dict[str, Any]]:
-        """Wait for the final report of each builder about a commit; return them by the builder's name.
+    def ask(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
+        """Ask the bot's API, through the port that is published."""
+        headers = {"Authorization": f"Bearer {self._environment['AUTOGATE_TOKEN']}"}
+        url = f"http://127.0.0.1:{self.bot_port}/api/v1/repositories{path}"
+        answer = httpx.request(method, url, headers=headers, timeout=60, **arguments)
+        assert answer.is_success, answer.text
+        found = answer.json()
+        assert isinstance(found, dict)
+        return found
 
-        A repeated report is none: it must be the same one.
-        """
-        wanted = set(builders)
+    def propose(self, shop: Repository, topic: str, files: dict[str, str]) -> int:
+        """Push a change for review, wait until the bot has seen it, and return the pull request's number."""
+        shop.git("fetch", "-q", "origin")
+        shop.topic(topic, files, base="origin/main")
+        # by its poll: a poke is refused while a bot that was killed still has the lease
+        (found,) = wait_for(lambda: self.found(topic), f"the bot to see {topic}")
+        return int(found["number"])
 
-        def final() -> dict[str, dict[str, Any]] | None:
-            found: dict[str, dict[str, Any]] = {}
-            for report in self.reports(sha):
-                if report["event"] == "finished":
-                    known = found.setdefault(report["builder"], report)
-                    assert known == report, "two verdicts about one request"
-            return found if found.keys() >= wanted else None
+    def found(self, topic: str) -> list[dict[str, Any]]:
+        """Return the pull requests of a topic."""
+        found = self.ask("GET", "/shop/pulls", params={"source": topic})["pulls"]
+        assert isinstance(found, list)
+        return found
 
-        verdicts = wait_for(final, f"the verdicts of {sorted(wanted)} on {sha[:12]}", timeout=240)
-        assert verdicts.keys() == wanted
-        return verdicts
+    def approve(self, number: int) -> None:
+        """Approve the head that the bot shows."""
+        head = self.ask("GET", f"/shop/pulls/{number}")["pull"]["head"]
+        self.approved.add(head)
+        comment = {"id": str(uuid.uuid4()), "body": f"@autogate r+ {head}"}
+        answer = self.ask("POST", f"/shop/pulls/{number}/comments", json=comment)
+        assert not answer["refused"], answer
+
+    def wait_until(self, number: int, *states: str) -> dict[str, Any]:
+        """Wait until a pull request is in one of the states; return all that the bot tells of it."""
+
+        def there() -> dict[str, Any] | None:
+            try:
+                detail = self.ask("GET", f"/shop/pulls/{number}")
+            except (httpx.TransportError, AssertionError):  # bot or database are down
+                return None
+            return detail if detail["pull"]["state"] in states else None
+
+        return wait_for(there, f"#{number} to be {' or '.join(states)}", timeout=240)
+
+    def wait_until_landed(self, number: int) -> str:
+        """Wait until a pull request has landed, check the rule, and return the merge."""
+        pull = self.wait_until(number, "landed", "aside", "closed")["pull"]
+        assert pull["state"] == "landed", pull
+        self.check_rule()
+        return str(pull["landed_as"])
+
+    def check_rule(self) -> None:
+        """Assert the rule, by the repository's own log and by Buildbot's own records."""
+        copy = self.folder / "work" / "copy.git"
+        shutil.rmtree(copy, ignore_errors=True)
+        run("docker", "cp", "--quiet", f"{self.container('git')}:/srv/git/shop.git", str(copy))
+        assert_rule(copy, "main", self.begin, self.approved, self._passed())
+
+    # -- Buildbot ------------------------------------------------------------------------------------------------------
+
+    def workers(self, sha: str, builder: str) -> list[str]:
+        """Return the worker of each build that there was of a commit, the first build first."""
+        rows = self._buildbot("buildsets", "buildrequests", "builds", "builders", "workers")
+        names = {row["workerid"]: row["name"] for row in rows["workers"]}
+        (builder_id,) = [row["builderid"] for row in rows["builders"] if row["name"] == builder]
+        sets = {row["bsid"] for row in rows["buildsets"] if row["sourcestamps"][0]["revision"] == sha}
+        requests = {
+            row["buildrequestid"]
+            for row in rows["buildrequests"]
+            if row["buildsetid"] in sets and row["builderid"] == builder_id
+        }
+        builds = [row for row in rows["builds"] if row["buildrequestid"] in requests]
+        return [names[row["workerid"]] for row in sorted(builds, key=lambda row: int(row["buildid"]))]
+
+    def _passed(self) -> set[str]:
+        """Return the commits that both builders passed on."""
+        rows = self._buildbot("buildsets", "buildrequests", "builders")
+        builders = {row["builderid"] for row in rows["builders"] if row["name"] in {"shop-lint", "shop-test"}}
+        revisions = {row["bsid"]: row["sourcestamps"][0]["revision"] for row in rows["buildsets"]}
+        results: dict[str, dict[int, int]] = defaultdict(dict)
+        for row in rows["buildrequests"]:
+            if row["complete"]:
+                results[revisions[row["buildsetid"]]][row["builderid"]] = row["results"]
+        return {sha for sha, found in results.items() if found.keys() >= builders and set(found.values()) <= {0, 1}}
+
+    def _buildbot(self, *tables: str) -> dict[str, list[dict[str, Any]]]:
+        password = (self.folder / "secrets" / "web_admin_password").read_text().strip()
+        with httpx.Client(base_url=f"http://127.0.0.1:{self.web_port}", timeout=60) as client:
+            client.get("/auth/login", auth=("admin", password))
+            return {table: client.get(f"/api/v2/{table}").raise_for_status().json()[table] for table in tables}
 
     # -- a repository --------------------------------------------------------------------------------------------------
 
-    def serve(self, name: str, deploy_key: str) -> None:
-        """Make an empty repository on the git server that a deploy key may read."""
+    def serve(self, name: str, read_key: str, write_key: str) -> None:
+        """Make an empty repository on the git server that one deploy key may read, and the other write."""
         path = f"/srv/git/{name}.git"
-        line = f'restrict,command="only-read {path}" {deploy_key}'
-        self.execute("git", "su", "git", "-c", f"git init -q --bare -b main {path}")
-        self._admit(line)
+        make = f"git init -q --bare -b main {path} && git -C {path} config core.logAllRefUpdates true"
+        self.execute("git", "su", "git", "-c", make)
+        self._admit(f'restrict,command="only read {path}" {read_key}')
+        self._admit(f'restrict,command="only write {path}" {write_key}')
 
     def work_tree(self, name: str, files: dict[str, str]) -> Repository:
         """Return a work tree that pushes over ssh to a repository on the git server, with ``files`` on main."""
@@ -205,6 +282,7 @@ class Stack:
         repository.git("config", "core.sshCommand", ssh)
         repository.git("remote", "set-url", "origin", f"ssh://git@127.0.0.1:{self.ssh_port}/srv/git/{name}.git")
         repository.push("main")
+        self.begin = repository.head()
         return repository
 
     def _admit(self, line: str) -> None:
@@ -231,7 +309,9 @@ class Stack:
                 text = path.read_text().strip()
                 lines = re.findall(r"^(?!-----).{40,}$", text, re.MULTILINE)
                 # of an ed25519 key, the fourth line: those before hold the public half and what all keys share
-                values[path.name] = lines[3] if "PRIVATE KEY" in text else text
+                values[str(path)] = lines[3] if "PRIVATE KEY" in text else text
+        if token := self._environment["AUTOGATE_TOKEN"]:
+            values["a token"] = token
         return values
 
 

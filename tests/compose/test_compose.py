@@ -2,12 +2,14 @@
 
 import base64
 import json
+import re
 import shutil
 import subprocess
 import urllib.error
 import urllib.request
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.compose.stack import OURS, WORKERS, Stack, run, said
@@ -16,13 +18,12 @@ from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.timeout(1800)
 
-BOTH = ("shop-lint", "shop-test")
-
-# Blocks until it is released, so that a test chooses what happens in the middle of a build.
+# Blocks until it is released while the change with it is tested, so that a test chooses what happens in mid-build.
 HELD = """\
 'A test that waits.'
 
 import pathlib
+import subprocess
 import time
 import unittest
 
@@ -32,22 +33,26 @@ class Held(unittest.TestCase):
 
     def test_held(self):
         'Waits until it is released.'
-        pathlib.Path("/tmp/begun-{name}").touch()
-        while not pathlib.Path("/tmp/go-{name}").exists():
-            time.sleep(0.1)
+        changed = subprocess.check_output(["git", "diff", "--name-only", "HEAD^"], text=True)
+        if "tests/test_{name}.py" in changed.split():
+            pathlib.Path("/tmp/begun-{name}").touch()
+            while not pathlib.Path("/tmp/go-{name}").exists():
+                time.sleep(0.1)
 """
 
-
-def push(shop: Repository, files: dict[str, str], topic: str) -> str:
-    """Push a candidate to auto and return its SHA."""
-    sha = shop.candidate(files, topic)
-    shop.push("auto")
-    return sha
+CONNECT = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 2)"
 
 
-def hold(shop: Repository, name: str) -> str:
-    """Push a candidate whose test build blocks until `release`."""
-    return push(shop, {f"tests/test_{name}.py": HELD.format(name=name)}, name)
+def proposed(stack: Stack, shop: Repository, topic: str, files: dict[str, str]) -> int:
+    """Push a change for review, approve it, and return its number."""
+    number = stack.propose(shop, topic, files)
+    stack.approve(number)
+    return number
+
+
+def hold(stack: Stack, shop: Repository, name: str) -> int:
+    """Propose and approve a change whose test build blocks until `release`."""
+    return proposed(stack, shop, name, {f"tests/test_{name}.py": HELD.format(name=name)})
 
 
 def where_it_runs(stack: Stack, name: str) -> str:
@@ -64,10 +69,6 @@ def where_it_runs(stack: Stack, name: str) -> str:
 def release(stack: Stack, name: str, *workers: str) -> None:
     for worker in workers or WORKERS:
         stack.execute(worker, "touch", f"/tmp/go-{name}")
-
-
-def passed(verdicts: dict[str, dict[str, object]]) -> bool:
-    return all(report["result"] == "success" for report in verdicts.values())
 
 
 class TestImages:
@@ -93,9 +94,14 @@ class TestImages:
                 assert "NoNewPrivs:\t1" in status
 
     def test_no_build_tool_is_in_the_images(self, stack: Stack) -> None:
-        for service in ("master", "worker-1"):
+        for service in ("master", "worker-1", "bot"):
             for tool in ("gcc", "make", "pip"):
                 assert not stack.succeeds(service, "sh", "-c", f"command -v {tool}"), f"{tool} in {service}"
+
+    def test_the_bot_s_image_has_no_buildbot(self, stack: Stack) -> None:
+        assert stack.succeeds("bot", "python3", "-c", "import review_bot.main")
+        assert not stack.succeeds("bot", "python3", "-c", "import buildbot")
+        assert not stack.succeeds("bot", "python3", "-c", "import master")
 
     def test_the_web_ui_is_published_on_the_loopback_interface_only_and_closed(self, stack: Stack) -> None:
         ports = stack.inspect("master")["NetworkSettings"]["Ports"]
@@ -107,6 +113,15 @@ class TestImages:
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(f"{url}/api/v2/builders", timeout=30)
         assert refused.value.code in {401, 403}
+
+    def test_the_bot_is_published_on_the_loopback_interface_only_and_closed(self, stack: Stack) -> None:
+        ports = stack.inspect("bot")["NetworkSettings"]["Ports"]
+        assert ports == {"8080/tcp": [{"HostIp": "127.0.0.1", "HostPort": str(stack.bot_port)}]}
+        url = f"http://127.0.0.1:{stack.bot_port}"
+        health = httpx.get(f"{url}/healthz").raise_for_status().json()
+        assert (health["status"], health["role"], health["repositories"]) == ("ok", "leader", [])
+        for path in ("/api/v1/repositories", "/metrics"):
+            assert httpx.get(url + path).status_code == 401, path
 
     def test_the_printed_password_opens_the_web_ui(self, stack: Stack) -> None:
         password = (stack.folder / "secrets" / "web_admin_password").read_text()
@@ -154,38 +169,63 @@ class TestImages:
             run("docker", "rm", "--force", impostor)
 
 
-class TestVerdicts:
-    def test_a_clean_merge_passes(self, stack: Stack, shop: Repository) -> None:
-        sha = push(shop, {"shop/vat.py": '"""Tax."""\n\nRATE = 19\n'}, "clean")
-        assert passed(stack.verdicts(sha, BOTH))
+class TestLanding:
+    def test_a_push_and_an_approval_by_the_command_land_a_change(self, stack: Stack, shop: Repository) -> None:
+        shop.git("fetch", "-q", "origin")
+        head = shop.topic("vat", {"shop/vat.py": '"""Tax."""\n\nRATE = 19\n'}, base="origin/main")
+        stack.approved.add(head)
+        shown = stack.cli("approve", "shop", "vat", "--watch")
+        assert "landed" in shown.splitlines()[-1]
+        stack.check_rule()
+        refs = shop.git("ls-remote", "origin")
+        assert "refs/for/main/vat" not in refs
+        shop.git("fetch", "-q", "origin")
+        assert shop.git("rev-parse", "origin/main^2") == head
 
-    def test_a_bad_merge_is_told_in_detail(self, stack: Stack, shop: Repository) -> None:
-        files = {
-            "shop/bad.py": "import os\nimport sys\ndef f(x):\n  return undefined\n",
-            "tests/test_bad.py": (
-                "import unittest\n\n\n"
-                "class Bad(unittest.TestCase):\n    def test_bad(self):\n        self.fail('as it should')\n"
+    @pytest.mark.parametrize(
+        ("topic", "path", "content", "told"),
+        [
+            (
+                "bad-lint",
+                "shop/bad.py",
+                "import os\nimport sys\ndef f(x):\n  return undefined\n",
+                ("undefined-variable", "shop/bad.py"),
             ),
-        }
-        sha = push(shop, files, "bad")
-        verdicts = stack.verdicts(sha, BOTH)
-        lint, test = verdicts["shop-lint"], verdicts["shop-test"]
-        assert (lint["result"], lint["cause"]) == ("failure", "change")
-        assert {finding["path"] for finding in lint["findings"]} >= {"shop/bad.py"}
-        assert "undefined-variable" in {finding["symbol"] for finding in lint["findings"]}
-        assert (test["result"], test["cause"]) == ("failure", "change")
-        assert [failed["name"] for failed in test["failed_tests"]] == ["test_bad.Bad.test_bad"]
-        assert "as it should" in test["failed_tests"][0]["excerpt"]
+            (
+                "bad-test",
+                "tests/test_bad.py",
+                (
+                    '"""Fails."""\n\nimport unittest\n\n\nclass Bad(unittest.TestCase):\n    """Fails."""\n\n'
+                    '    def test_bad(self):\n        """Fails."""\n        self.fail("as it should")\n'
+                ),
+                ("test_bad.Bad.test_bad", "as it should"),
+            ),
+        ],
+    )
+    def test_a_bad_change_does_not_land_and_the_command_tells_why(
+        self, stack: Stack, shop: Repository, topic: str, path: str, content: str, told: tuple[str, ...]
+    ) -> None:
+        before = shop.git("ls-remote", "origin", "refs/heads/main")
+        stack.wait_until(proposed(stack, shop, topic, {path: content}), "aside")
+        shown = stack.cli("show", "shop", topic)
+        for words in told:
+            assert words in shown
+        queue = json.loads(stack.cli("queue", "shop", "--json"))["queues"][0]
+        assert (topic, "aside") in {(entry["topic"], entry["state"]) for entry in queue["entries"]}
+        assert shop.git("ls-remote", "origin", "refs/heads/main") == before
+        stack.check_rule()
 
     def test_the_doctor_finds_nothing_wrong(self, stack: Stack, shop: Repository) -> None:
         table = stack.cli("check")
-        assert "│failed" not in table
-        assert "shop" in table
+        assert not {"failed", "warning"} & set(re.findall(r"^│ ?(\w+)", table, re.MULTILINE)), table
+        assert "shop: push" in table
 
     def test_what_the_command_writes_belongs_to_the_owner_of_the_secrets(self, stack: Stack, shop: Repository) -> None:
         owner = (stack.folder / "secrets").stat().st_uid
-        written = [*(stack.folder / "secrets" / "keys").iterdir(), stack.folder / "config" / "known_hosts"]
-        assert len(written) == 3
+        secrets = stack.folder / "secrets"
+        keys = [path for folder in ("keys", "write-keys") for path in (secrets / folder).iterdir()]
+        written = [*keys, stack.folder / "config" / "known_hosts"]
+        assert len(written) == 5
         assert {path.stat().st_uid for path in written} == {owner}
         assert (stack.folder / "secrets").stat().st_mode & 0o777 == 0o700
 
@@ -193,7 +233,7 @@ class TestVerdicts:
 class TestSecrets:
     def test_a_build_sees_no_secret_in_any_environment_or_argument_list(self, stack: Stack, shop: Repository) -> None:
         spy = (
-            "import glob\nimport pathlib\nimport unittest\n\n\n"
+            "# pylint: skip-file\nimport glob\nimport pathlib\nimport unittest\n\n\n"
             "class Spy(unittest.TestCase):\n"
             "    def test_spy(self):\n"
             "        seen = b''\n"
@@ -204,10 +244,8 @@ class TestSecrets:
             "                pass\n"
             "        pathlib.Path('/tmp/spied').write_bytes(seen.replace(b'\\0', b'\\n'))\n"
         )
-        sha = push(shop, {"tests/test_spy.py": spy}, "spy")
-        verdict = stack.verdicts(sha, BOTH)["shop-test"]
-        assert verdict["result"] == "success"
-        spied = stack.execute(verdict["builds"][-1]["worker"], "cat", "/tmp/spied")
+        merge = stack.wait_until_landed(proposed(stack, shop, "spy", {"tests/test_spy.py": spy}))
+        spied = stack.execute(stack.workers(merge, "shop-test")[-1], "cat", "/tmp/spied")
         assert "AUTOGATE_WORKER=" in spied, "the worker's own environment is among what was read"
         assert not _shown(stack, spied)
 
@@ -231,7 +269,7 @@ class TestSecrets:
     def test_no_layer_holds_a_secret_or_the_history(self, stack: Stack, tmp_path: Path) -> None:
         patterns = tmp_path / "patterns"
         patterns.write_text("\n".join(stack.secret_values().values()) + "\n")
-        for service in ("master", "worker-1"):
+        for service in ("master", "worker-1", "bot"):
             image = stack.inspect(service)["Image"]
             inside = (
                 "docker",
@@ -247,67 +285,112 @@ class TestSecrets:
             search = "! grep -rlFf /patterns /etc /home /opt /root /srv /usr /var && grep -qFf /patterns /patterns"
             run(*inside, "--entrypoint", "sh", image, "-c", search)
             kept = run(*inside, "--entrypoint", "ls", image, "-A", "/opt/autogate").split()
-            assert "master" in kept
+            assert "autogate" in kept
             assert not {".git", ".env", "secrets", "config", "tests"} & set(kept)
 
     def test_a_build_reaches_neither_the_database_nor_the_bot(self, stack: Stack) -> None:
-        connect = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 5)"
-        assert stack.succeeds("worker-1", "python3", "-c", connect, "master", "9989")
+        assert stack.succeeds("worker-1", "python3", "-c", CONNECT, "master", "9989")
         for service, port in (("db", "5432"), ("bot", "8080")):
-            (network,) = stack.inspect(service)["NetworkSettings"]["Networks"].values()
-            address = network["IPAddress"]
-            assert stack.succeeds("master", "python3", "-c", connect, address, port)
-            assert not stack.succeeds("worker-1", "python3", "-c", connect, address, port), service
+            for network in stack.inspect(service)["NetworkSettings"]["Networks"].values():
+                address = network["IPAddress"]
+                assert stack.succeeds("master", "python3", "-c", CONNECT, address, port)
+                assert not stack.succeeds("worker-1", "python3", "-c", CONNECT, address, port), service
+
+    def test_the_master_may_report_to_the_bot_and_nothing_else(self, stack: Stack) -> None:
+        ask = (
+            "import sys, urllib.request, urllib.error\n"
+            "data = b'{}' if sys.argv[2] == 'POST' else None\n"
+            "asked = urllib.request.Request(sys.argv[1], data, {'Content-Type': 'application/json'})\n"
+            "try:\n    urllib.request.urlopen(asked)\n"
+            "except urllib.error.HTTPError as error:\n    print(error.code)\n"
+        )
+        for path, method in (
+            ("api/v1/repositories", "GET"),
+            ("api/v1/repositories/shop/pulls/1/comments", "POST"),
+            ("buildbot", "POST"),  # without a signature
+        ):
+            assert stack.execute("master", "python3", "-c", ask, f"http://bot:8080/{path}", method).strip() == "401"
+
+    def test_each_container_has_the_keys_and_secrets_that_it_needs(self, stack: Stack, shop: Repository) -> None:
+        worker = {"worker_password", "keys"}
+        expected = {
+            "bot": {"db_password", "bot_secret", "bot_web_password", "poke_secret", "write-keys"},
+            "master": {
+                *("db_password", "bot_secret", "bot_web_password", "poke_secret", "web_admin_password"),
+                *("worker_1_password", "worker_2_password", "keys"),
+            },
+            "worker-1": worker,
+            "worker-2": worker,
+        }
+        for service, names in expected.items():
+            assert set(stack.execute(service, "ls", "-A", "/run/secrets").split()) == names
+        write_key = (stack.folder / "secrets" / "write-keys" / "shop").read_text()
+        assert stack.execute("bot", "cat", "/run/secrets/write-keys/shop") == write_key
+        assert not stack.succeeds("bot", "touch", "/run/secrets/write-keys/another")
 
 
 class TestKills:
+    def test_the_bot_is_killed_in_mid_build(self, stack: Stack, shop: Repository) -> None:
+        number = hold(stack, shop, "bot_killed")
+        where_it_runs(stack, "bot_killed")
+        stack.kill("bot")
+        release(stack, "bot_killed")
+        stack.up()
+        merge = stack.wait_until_landed(number)
+        assert len(stack.workers(merge, "shop-test")) == 1, "it was built again"
+
     def test_the_master_is_killed_between_push_and_verdict(self, stack: Stack, shop: Repository) -> None:
-        sha = hold(shop, "master_killed")
+        number = hold(stack, shop, "master_killed")
         where_it_runs(stack, "master_killed")
         stack.kill("master")
         release(stack, "master_killed")
         stack.up()
-        assert passed(stack.verdicts(sha, BOTH))
+        stack.wait_until_landed(number)
 
-    def test_a_push_while_the_master_is_dead_is_built(self, stack: Stack, shop: Repository) -> None:
+    def test_a_candidate_that_is_pushed_while_the_master_is_dead_is_built(self, stack: Stack, shop: Repository) -> None:
         stack.kill("master")
-        sha = push(shop, {"shop/while_dead.py": '"""Pushed to nobody."""\n'}, "while-dead")
+        number = proposed(stack, shop, "while-dead", {"shop/while_dead.py": '"""Pushed to nobody."""\n'})
+        stack.wait_until(number, "testing")
         stack.up()
-        assert passed(stack.verdicts(sha, BOTH))
+        stack.wait_until_landed(number)
 
     def test_a_worker_is_killed_in_mid_build(self, stack: Stack, shop: Repository) -> None:
-        sha = hold(shop, "worker_killed")
+        number = hold(stack, shop, "worker_killed")
         worker = where_it_runs(stack, "worker_killed")
         stack.kill(worker)
         (other,) = {*WORKERS} - {worker}
         release(stack, "worker_killed", other)
-        verdicts = stack.verdicts(sha, BOTH)
-        assert passed(verdicts)
-        assert [build["worker"] for build in verdicts["shop-test"]["builds"]] == [worker, other]
+        merge = stack.wait_until_landed(number)
+        assert stack.workers(merge, "shop-test") == [worker, other]
         stack.up()
 
     def test_the_database_is_killed_in_mid_build(self, stack: Stack, shop: Repository) -> None:
-        sha = hold(shop, "database_killed")
+        number = hold(stack, shop, "database_killed")
         where_it_runs(stack, "database_killed")
         waits = stack.logs("master").count("the database is away")
         stack.kill("db")
         release(stack, "database_killed")
         wait_for(lambda: stack.logs("master").count("the database is away") > waits, "the master to miss it")
         stack.up()
-        assert passed(stack.verdicts(sha, BOTH))
+        stack.wait_until_landed(number)
 
-    def test_a_push_while_the_database_is_dead_is_built(self, stack: Stack, shop: Repository) -> None:
+    def test_a_push_while_the_database_is_dead_is_seen(self, stack: Stack, shop: Repository) -> None:
+        shop.git("fetch", "-q", "origin")
         stack.kill("db")
-        sha = push(shop, {"shop/no_database.py": '"""Pushed to a master without a memory."""\n'}, "no-database")
+        files = {"shop/no_database.py": '"""Pushed to a bot without a memory."""\n'}
+        shop.topic("no-database", files, base="origin/main")
         stack.up()
-        assert passed(stack.verdicts(sha, BOTH))
+        # by its poll, not by a poke
+        (found,) = wait_for(lambda: stack.found("no-database"), "the bot to see it")
+        stack.approve(found["number"])
+        stack.wait_until_landed(found["number"])
 
     def test_the_database_is_restarted_in_mid_build(self, stack: Stack, shop: Repository) -> None:
-        sha = hold(shop, "database_restarted")
+        number = hold(stack, shop, "database_restarted")
         where_it_runs(stack, "database_restarted")
         stack.compose("restart", "db")
         release(stack, "database_restarted")
-        assert passed(stack.verdicts(sha, BOTH))
+        stack.wait_until_landed(number)
 
     @pytest.mark.parametrize("service", ["master", "worker-1", "bot"])
     def test_what_crashes_comes_back_by_itself(self, stack: Stack, service: str) -> None:
@@ -334,20 +417,20 @@ class TestGracefulStop:
         stack.up()
 
     def test_all_stop_together_and_know_everything_afterwards(self, stack: Stack, shop: Repository) -> None:
-        sha = hold(shop, "drain_all")
+        number = hold(stack, shop, "drain_all")
         where_it_runs(stack, "drain_all")
         stopping = stack.popen("stop")
         wait_for(lambda: "Initiating shutdown because we got SIGHUP" in stack.logs(*WORKERS), "the workers to drain")
         release(stack, "drain_all")
         said, _ = stopping.communicate(timeout=300)
         assert stopping.returncode == 0, said
+        assert stack.state("bot")["ExitCode"] == 0
         stack.up()
-        verdicts = stack.verdicts(sha, BOTH)
-        assert passed(verdicts)
-        assert len(verdicts["shop-test"]["builds"]) == 1, "the build was cut off and made again"
+        merge = stack.wait_until_landed(number)
+        assert len(stack.workers(merge, "shop-test")) == 1, "the build was cut off and made again"
 
     def _drains(self, stack: Stack, shop: Repository, what: str, name: str) -> None:
-        sha = hold(shop, name)
+        number = hold(stack, shop, name)
         worker = where_it_runs(stack, name)
         service = worker if what == "worker" else what
         sign = "Initiating shutdown because we got SIGHUP" if what == "worker" else "Initiating clean shutdown"
@@ -361,9 +444,8 @@ class TestGracefulStop:
         state = stack.state(service)
         assert (state["Running"], state["ExitCode"]) == (False, 0)
         stack.up()
-        verdicts = stack.verdicts(sha, BOTH)
-        assert passed(verdicts)
-        assert len(verdicts["shop-test"]["builds"]) == 1, "the build was cut off and made again"
+        merge = stack.wait_until_landed(number)
+        assert len(stack.workers(merge, "shop-test")) == 1, "the build was cut off and made again"
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
