@@ -15,6 +15,7 @@ def policy(repository: Repository, bot: Bot) -> Policy:
         timeout=repository.gate.timeout,
         infrastructure_retries=repository.gate.infrastructure_retries,
         ask_interval=repository.gate.ask_interval,
+        poll_interval=repository.poll_interval,
         bot=bot.name,
         comments=repository.forge != "git",
     )

@@ -161,11 +161,19 @@ def buildbot_answered(draft: Draft, event: BuildbotAnswered) -> None:
     attempt = draft.state.attempts[attempt.id]
     if attempt.stage is not Stage.TESTING or not vanished or attempt.sha is None:
         return
-    if attempt.silent_asks >= PATIENT_ASKS:
+    if attempt.silent_asks >= PATIENT_ASKS and _must_be_known(draft, attempt, event):
         _infrastructure(draft, attempt, f"Buildbot knows of no build on {', '.join(vanished)}", vanished[0])
     else:
         # pushing again changes nothing but that Buildbot is poked again
         draft.effects.append(PushCandidate(attempt=attempt.id, to=attempt.kind, sha=attempt.sha))
+
+
+def _must_be_known(draft: Draft, attempt: Attempt, event: BuildbotAnswered) -> bool:
+    """Tell whether Buildbot has seen the commit, or would have by now even if no poke ever reached it."""
+    asked = any(answer.status in {"waiting", "running", "finished"} for answer in event.builders.values())
+    if asked or attempt.builds or attempt.verdicts or attempt.pushed_at is None:
+        return True
+    return event.at >= attempt.pushed_at + timedelta(seconds=draft.repository.policy.poll_interval)
 
 
 def time_passed(draft: Draft) -> None:

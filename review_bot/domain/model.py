@@ -34,6 +34,7 @@ class Policy(Value):
         timeout: Seconds that an attempt may take from its push to its last verdict.
         infrastructure_retries: So many times an attempt is made again when it failed for no fault of the change.
         ask_interval: Seconds of silence after which Buildbot is asked what became of an attempt.
+        poll_interval: Seconds after which Buildbot looks at the repository at the latest, poked or not.
         bot: What comments call the bot, and its own login: it never obeys itself.
         comments: Whether the forge has comments, in which a status is shown.
     """
@@ -46,6 +47,7 @@ class Policy(Value):
     timeout: float = 14400
     infrastructure_retries: int = 2
     ask_interval: float = 60
+    poll_interval: float = 60
     bot: str = "autogate"
     comments: bool = False
 

@@ -10,6 +10,7 @@ from review_bot.domain.answers import Done, Refused
 from review_bot.domain.events import (
     BuildbotAnswered,
     BuilderStatus,
+    BuildStarted,
     CandidateLost,
     Comment,
     CommentHinted,
@@ -551,11 +552,28 @@ def test_a_build_that_vanished_is_pushed_again_and_then_made_again() -> None:
     world.approve(1)
     first = world.auto
     none = {builder: BuilderStatus(status="no_request") for builder in BUILDERS}
+    world.take(BuildStarted(at=world.now, revision=first.sha or "", builder="shop-test", url="https://ci/1"))
     for _ in range(2):
         world.take(BuildbotAnswered(at=world.now, attempt=first.id, builders=none))
         world.run()
         assert world.auto.id == first.id
     assert len(world.candidates) == 3
+    world.take(BuildbotAnswered(at=world.now, attempt=first.id, builders=none))
+    world.run()
+    assert world.auto.tries == 1
+
+
+def test_a_commit_that_buildbot_has_not_seen_yet_is_waited_for_as_long_as_it_may_take_to_look() -> None:
+    world = World(POLICY.model_copy(update={"poll_interval": 600}))
+    world.approve(1)
+    first = world.auto
+    none = {builder: BuilderStatus(status="no_request") for builder in BUILDERS}
+    for _ in range(9):
+        world.take(BuildbotAnswered(at=world.now, attempt=first.id, builders=none))
+        world.run()
+        world.later(60)
+        assert world.auto.id == first.id
+    world.later(60)
     world.take(BuildbotAnswered(at=world.now, attempt=first.id, builders=none))
     world.run()
     assert world.auto.tries == 1
