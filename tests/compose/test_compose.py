@@ -404,17 +404,17 @@ class TestKills:
 
 
 class TestGracefulStop:
-    def test_a_stopping_master_lets_a_build_finish(self, stack: Stack, shop: Repository) -> None:
-        self._drains(stack, shop, "master", "drain_master")
-
-    def test_a_stopping_worker_lets_a_build_finish(self, stack: Stack, shop: Repository) -> None:
-        self._drains(stack, shop, "worker", "drain_worker")
-
     def test_a_worker_stops_when_there_is_no_master_to_wait_for(self, stack: Stack) -> None:
         stack.kill("master")
         stack.compose("stop", "worker-1")
         assert stack.state("worker-1")["ExitCode"] == 0
         stack.up()
+
+    def test_a_stopping_master_lets_a_build_finish(self, stack: Stack, shop: Repository) -> None:
+        self._drains(stack, shop, "master", "drain_master")
+
+    def test_a_stopping_worker_lets_a_build_finish(self, stack: Stack, shop: Repository) -> None:
+        self._drains(stack, shop, "worker", "drain_worker")
 
     def test_all_stop_together_and_know_everything_afterwards(self, stack: Stack, shop: Repository) -> None:
         number = hold(stack, shop, "drain_all")
