@@ -1,4 +1,4 @@
-"""A team at work: a repository, a whole installation, people with tokens, and a check of the rule by Buildbot's word."""
+"""A team at work: a repository, an installation, people with tokens, and a check of the rule by Buildbot's word."""
 
 import subprocess
 import uuid
