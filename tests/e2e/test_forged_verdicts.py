@@ -4,6 +4,7 @@ import json
 import sqlite3
 import time
 import uuid
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -380,6 +381,31 @@ def test_what_was_held_ends_truthfully_and_lands(held: Held) -> None:
     held.vault.wait_until_landed(held.vault_number)
     assert held.shop.repository.tip("main") == held.sha
     assert held.vault.repository.tip("main") == held.vault_sha
+
+
+def test_what_is_told_three_times_happens_once(held: Held, tmp_path: Path) -> None:
+    release, shop = tmp_path / "thrice", held.shop
+    number = shop.propose("thrice", holding(release))
+    comment = {"id": "the very same", "body": f"@autogate r+ {shop.show(number)['head']}"}
+    shop.approved.add(shop.show(number)["head"])
+    answers = [shop.ask("POST", f"pulls/{number}/comments", json=comment).json() for _ in range(3)]
+    assert [answer["refused"] for answer in answers] == [False] * 3
+    assert len({(answer["trace"], *answer["answers"]) for answer in answers}) == 1
+    attempt = being_built(shop, number)
+    told = report(attempt["sha"])
+    assert [held.send(told).json()["status"] for _ in range(3)] == ["accepted", "repeated", "repeated"]
+    shop.wait_until(number, "landed")
+    assert [held.send(told).json()["status"] for _ in range(3)] == ["repeated"] * 3
+    held.seen()
+    kinds = Counter(kind for (kind,) in held.rows(f"SELECT kind FROM events WHERE attempt = {attempt['id']}"))
+    assert kinds["landed"] == kinds["candidate_made"] == 1
+    [[told_by_report]] = held.rows(f"SELECT count(*) FROM events WHERE key = 'report:{told.delivery}'")
+    [[hinted]] = held.rows(f"SELECT count(*) FROM events WHERE kind = 'comment_hinted' AND number = {number}")
+    assert (told_by_report, hinted) == (1, 1)
+    assert [each["id"] for each in shop.detail(number)["attempts"]] == [attempt["id"]]
+    release.touch()
+    shop.wait_until_cancelled(attempt["sha"])
+    shop.check()
 
 
 def test_a_master_of_the_old_kind_lands_and_rejects_by_its_packets(held: Held, tmp_path: Path) -> None:

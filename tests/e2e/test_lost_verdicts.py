@@ -173,3 +173,44 @@ def test_a_builder_that_the_master_learns_of_later_is_waited_for(team: Team, tmp
     team.installation.reconfigure()
     release.touch()
     team.wait_until_landed(number)
+
+
+def test_without_a_user_of_its_own_the_bot_asks_what_anybody_may_read(team: Team, tmp_path: Path) -> None:
+    configure(team, ASKING)
+    team.begin = team.repository.tip("main")
+    team.installation.reconfigure()
+    bot = team.installation.bot
+    assert bot
+    bot.stop()
+    rewrite_site(team.installation, 'user = "bot"\n', "")
+    team.installation.start_bot()
+    release = tmp_path / "nobody"
+    withdrawn = team.propose("nobody", holding(release))
+    team.approve(withdrawn)
+    attempt = being_built(team, withdrawn)
+    team.say(withdrawn, "@autogate r-")
+    # nobody may cancel, so the build goes on, and nothing waits for that
+    wait_for(lambda: "name a user in bot.user" in bot.said(), "the cure to be told")
+    number = team.propose("after-nobody", {"after-nobody.txt": ""})
+    team.approve(number)
+    team.wait_until_landed(number)
+    release.touch()
+    team.wait_until_cancelled(attempt["sha"])
+    assert team.show(withdrawn)["state"] == "open"
+    team.check()
+
+
+def test_a_poke_that_fails_is_only_a_longer_wait(team: Team) -> None:
+    bot = team.installation.bot
+    assert bot
+    bot.stop()
+    (team.installation.places.secrets / "poke_secret").write_text("not the master's")
+    team.installation.start_bot()
+    number = team.propose("unpoked", {"unpoked.txt": ""})
+    team.approve(number)
+    wait_for(lambda: "give master and bot the same web.poke_secret" in bot.said(), "the cure to be told")
+    attempt = team.wait_until(number, "testing")["attempt"]
+    # the master, whose poller would come round in an hour, does so now
+    team.installation.poke(team.name)
+    team.wait_until_landed(number)
+    assert attempts(team, number).keys() == {attempt}
