@@ -335,9 +335,9 @@ class Machine(RuleBasedStateMachine):
 
     def verdict(self, chance: Random) -> None:
         world = self.world
-        live = [attempt.sha for attempt in world.state.attempts.values() if attempt.sha]
         if candidates := world.candidates():
-            # mostly those that somebody waits for
+            # mostly those that somebody waits for; Buildbot knows only what was pushed
+            live = [attempt.sha for attempt in world.state.attempts.values() if attempt.sha in candidates]
             sha = chance.choice([*live * 20, *candidates[-20:]])
             for builder in chance.sample(BUILDERS, chance.randint(1, 2)):
                 event = VerdictReached(at=world.clock(), revision=sha, verdict=world.true_verdict(sha, builder))
@@ -421,8 +421,9 @@ class Machine(RuleBasedStateMachine):
         world = self.world
         world.faults.before = world.faults.after = 0
         self.deliver(self.held)
-        self.relax()
         for _ in range(60):
+            # what came late may have closed the tree again
+            self.relax()
             world.now += timedelta(seconds=120)
             self.look()
             self.run_until_idle()
