@@ -100,6 +100,11 @@ def land(bot: OneBot) -> int:
     return number
 
 
+def wait_until_tested(bot: OneBot, number: int) -> None:
+    """Return when the candidate was pushed, and is being built."""
+    wait_for(lambda: [each for each in bot.team.detail(number)["attempts"] if each["stage"] == "testing"], "a build")
+
+
 def test_the_one_that_stands_by_answers_and_takes_orders(pair: Pair) -> None:
     leader, standby = pair.roles()
     number = propose(leader)
@@ -164,7 +169,7 @@ def test_the_one_that_stands_by_goes_on_where_a_killed_leader_was(pair: Pair) ->
     pair.held.touch()
     number = propose(leader)
     leader.team.approve(number)
-    leader.team.wait_until(number, "testing")
+    wait_until_tested(leader, number)
     approval = leader.team.show(number)["approved_by"]
     leader.process.kill()
     pair.held.unlink()
@@ -181,12 +186,12 @@ def test_nothing_is_lost_when_the_database_goes_away_for_a_while(pair: Pair) -> 
     pair.held.touch()
     number = propose(leader)
     leader.team.approve(number)
-    leader.team.wait_until(number, "testing")
+    wait_until_tested(leader, number)
     pair.server.stop()
     pair.held.unlink()
     for bot in pair.bots:
-        wait_for(bot.complains, "a failure")
-    assert not any(bot.is_leader() for bot in pair.bots)
+        wait_for(bot.complains, "it to say so")
+    wait_for(lambda: not any(bot.is_leader() for bot in pair.bots), "nobody to lead")
     pair.server.start()
     leader, standby = pair.roles()
     standby.team.wait_until_landed(number)
@@ -199,7 +204,7 @@ def test_nothing_is_lost_when_a_server_process_of_the_database_is_killed(pair: P
     pair.held.touch()
     number = propose(leader)
     leader.team.approve(number)
-    leader.team.wait_until(number, "testing")
+    wait_until_tested(leader, number)
     with psycopg.connect(pair.database) as connection:
         query = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
         [pid, *_] = [row[0] for row in connection.execute(query)]
