@@ -1,6 +1,7 @@
 """From events to effects: what lands, what does not, and why."""
 
 import itertools
+from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
@@ -22,6 +23,7 @@ from review_bot.domain.events import (
     VerdictReached,
 )
 from review_bot.domain.model import (
+    Attempt,
     AttemptKind,
     Conflicted,
     FailedAlone,
@@ -61,19 +63,61 @@ def test_without_an_approval_nothing_is_merged() -> None:
     assert world.candidates == []
 
 
+SAID: list[tuple[Result, Cause | None]] = list(itertools.product(Result, [None, *Cause]))
+"""Every result with every cause that a master may give, whether they fit together or not."""
+
+
+def judged(said: Sequence[tuple[Result, Cause | None]], order: Sequence[int]) -> tuple[World, Attempt]:
+    """Return what comes of verdicts that arrive in an order, and the attempt that they were about."""
+    builders = tuple(f"shop-{number}" for number in range(len(said)))
+    world = World(POLICY.model_copy(update={"required_builders": builders}))
+    world.approve(1)
+    attempt = world.auto
+    assert attempt.sha
+    for place in order:
+        result, cause = said[place]
+        world.tested.setdefault(attempt.sha, {})[builders[place]] = result
+        verdict = Verdict(builder=builders[place], result=result, cause=cause, at=world.now)
+        world.take(VerdictReached(at=world.now, revision=attempt.sha, verdict=verdict))
+    return world, world.attempts[attempt.id]
+
+
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_only_passes_of_every_builder_land_whatever_the_results_and_their_order(count: int) -> None:
-    builders = [f"shop-{number}" for number in range(count)]
-    for results in itertools.product(Result, repeat=count):
+    # a third builder brings nothing new of causes, and two million cases
+    every = SAID if count < 3 else [(result, None) for result in Result]
+    for said in itertools.product(every, repeat=count):
         for order in itertools.permutations(range(count)):
-            world = World(POLICY.model_copy(update={"required_builders": tuple(builders)}))
-            world.approve(1)
-            sha = world.auto.sha
-            for place in order:
-                verdict = Verdict(builder=builders[place], result=results[place], at=world.now)
-                world.take(VerdictReached(at=world.now, revision=sha or "", verdict=verdict))
-            world.effects = [effect for effect in world.effects if effect.kind == "land"]
-            assert bool(world.effects) is all(result in {"success", "warnings"} for result in results), results
+            world, attempt = judged(said, order)
+            lands = [effect.attempt for effect in world.effects if effect.kind == "land"]
+            passed = all(result in {Result.SUCCESS, Result.WARNINGS} for result, _cause in said)
+            assert lands == ([attempt.id] if passed else []), (said, order)
+            assert attempt.stage is ended_as([said[place] for place in order]), (said, order)
+
+
+def ended_as(said: Sequence[tuple[Result, Cause | None]]) -> Stage:
+    """Return what becomes of an attempt, told by its verdicts in the order in which they arrive."""
+    for result, _cause in said:
+        if result not in {Result.SUCCESS, Result.WARNINGS, Result.RETRY}:
+            return Stage.FAILED
+    return Stage.TESTING if Result.RETRY in {result for result, _cause in said} else Stage.LANDING
+
+
+@pytest.mark.parametrize(("result", "cause"), SAID)
+def test_only_a_failure_that_nothing_else_explains_is_blamed_on_the_change(result: Result, cause: Cause | None) -> None:
+    world, attempt = judged([(result, cause)], [0])
+    again = world.state.live(AttemptKind.AUTO, "main")
+    if result in {Result.SUCCESS, Result.WARNINGS, Result.RETRY}:
+        assert attempt.is_live
+    elif result is Result.FAILURE and cause in {None, Cause.CHANGE}:
+        assert isinstance(world.state.pulls[1].setback, FailedAlone)
+        assert again is None
+    else:
+        assert world.state.pulls[1].setback is None
+        assert attempt.outcome
+        assert attempt.outcome.reason == "infrastructure"
+        assert again
+        assert (again.numbers, again.tries) == ((1,), 1)
 
 
 def test_all_skipped_is_not_green_and_nobodys_fault() -> None:
