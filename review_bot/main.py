@@ -6,8 +6,6 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
-from pathlib import Path
-from typing import Annotated
 
 import httpx
 import structlog
@@ -16,6 +14,7 @@ import uvicorn
 
 from autogate import ssh
 from autogate.cli.failures import Commands, Failure
+from autogate.cli.folders import find_places
 from autogate.places import Places
 from autogate.secretstore import SecretMissingError, SecretStore
 from autogate.settings import Bot, Repository, Settings, SettingsError, load
@@ -52,22 +51,7 @@ app = typer.Typer(
 log = structlog.get_logger(__name__)
 
 
-@app.callback()
-def _find_places(
-    context: typer.Context,
-    config: Annotated[
-        Path | None, typer.Option(envvar="AUTOGATE_CONFIG", help="Folder of autogate.toml.", show_default="./config")
-    ] = None,
-    secrets: Annotated[
-        Path | None,
-        typer.Option(envvar="AUTOGATE_SECRETS", help="Folder of secrets and keys.", show_default="./secrets"),
-    ] = None,
-    state: Annotated[
-        Path | None, typer.Option(envvar="AUTOGATE_STATE", help="Folder of the bot's state.", show_default="./var")
-    ] = None,
-) -> None:
-    given = {"AUTOGATE_CONFIG": config, "AUTOGATE_SECRETS": secrets, "AUTOGATE_STATE": state}
-    context.obj = Places.from_environ({name: str(path) for name, path in given.items() if path is not None})
+app.callback(help=app.info.help)(find_places)
 
 
 @app.command(epilog="Example: `autogate-bot run`, with AUTOGATE_CONFIG, AUTOGATE_SECRETS and AUTOGATE_STATE set.")

@@ -260,6 +260,20 @@ def ask_for_try(draft: Draft, request: TryRequest, *, first: bool = False) -> No
     draft.update_repository(tries=(request, *waiting) if first else (*waiting, request))
 
 
+def try_again(draft: Draft, attempt: Attempt, tries: int) -> None:
+    """Put a try attempt that ended before all others that wait, on the same base where it was to explain a failure."""
+    [member] = attempt.members
+    request = TryRequest(
+        member=member,
+        target=attempt.target,
+        at=draft.at,
+        base=attempt.base if attempt.diagnosis_of is not None else None,
+        diagnosis_of=attempt.diagnosis_of,
+        tries=tries,
+    )
+    ask_for_try(draft, request, first=True)
+
+
 def _begin(draft: Draft, target: str, batch: Batch) -> None:
     members = tuple(
         Member(
@@ -423,16 +437,7 @@ def _infrastructure(draft: Draft, attempt: Attempt, summary: str, builder: str) 
     again = attempt.tries < draft.repository.policy.infrastructure_retries
     if attempt.kind is AttemptKind.TRY:
         if again:
-            [member] = attempt.members
-            request = TryRequest(
-                member=member,
-                target=attempt.target,
-                at=draft.at,
-                base=attempt.base if attempt.diagnosis_of is not None else None,
-                diagnosis_of=attempt.diagnosis_of,
-                tries=attempt.tries + 1,
-            )
-            ask_for_try(draft, request, first=True)
+            try_again(draft, attempt, attempt.tries + 1)
     elif again:
         draft.update_target(attempt.target, again=(attempt.numbers, attempt.tries + 1))
     else:

@@ -1,10 +1,9 @@
 """What a pull request's or a target's reading means."""
 
-from . import attempts
-from .attempts import discard, discard_with, end
+from .attempts import discard, discard_with, end, try_again
 from .draft import Draft
 from .events import Configured, LandingRefused, PullRequestGone, Snapshot, TargetSeen
-from .model import AttemptKind, Outcome, PullRequest, Stage, Standing, TryRequest
+from .model import AttemptKind, Outcome, PullRequest, Stage, Standing
 
 
 def configured(draft: Draft, event: Configured) -> None:
@@ -21,7 +20,7 @@ def configured(draft: Draft, event: Configured) -> None:
             said = [f"{builder} is no longer required" for builder in gone] + [f"{builder} is new" for builder in new]
             discard(draft, attempt, "builders_changed", "; ".join(said))
             if attempt.kind is AttemptKind.TRY and not draft.state.attempts[attempt.id].is_live:
-                _try_again(draft, attempt.id)
+                try_again(draft, attempt, attempt.tries)
 
 
 def seen(draft: Draft, snapshot: Snapshot) -> PullRequest | None:
@@ -143,16 +142,3 @@ def _drop_tries(draft: Draft, number: int) -> None:
     kept = tuple(request for request in draft.repository.tries if request.member.number != number)
     if len(kept) != len(draft.repository.tries):
         draft.update_repository(tries=kept)
-
-
-def _try_again(draft: Draft, attempt_id: int) -> None:
-    attempt = draft.state.attempts[attempt_id]
-    [member] = attempt.members
-    request = TryRequest(
-        member=member,
-        target=attempt.target,
-        at=draft.at,
-        base=attempt.base if attempt.diagnosis_of is not None else None,
-        diagnosis_of=attempt.diagnosis_of,
-    )
-    attempts.ask_for_try(draft, request, first=True)
