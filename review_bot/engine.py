@@ -207,11 +207,12 @@ class Consumer:
         return True
 
     async def _time_passed(self) -> bool:
-        due = self._known_state().next_deadline()
-        if due is None or due > self._now():
+        due, now = self._known_state().next_deadline(), self._now()
+        if due is None or due > now:
             return False
-        # one that was told before and still stands must not keep the effects waiting
-        return await self._hand_in(TimePassed(at=self._now()), f"time:{due.isoformat()}")
+        # one that was told and still stands is told once a minute, and keeps nothing else waiting
+        key = f"time:{due.isoformat()}/{(now - due) // timedelta(minutes=1)}"
+        return await self._hand_in(TimePassed(at=now), key, key)
 
     async def step_outside(self) -> bool:
         """Carry out effects that do not touch git; return whether there were some."""

@@ -294,13 +294,17 @@ async def test_a_deadline_that_was_told_and_still_stands_keeps_nothing_else_wait
     assert consumer.state
     due = consumer.state.next_deadline()
     assert due
-    # another event took its key, so that it is never told
-    await place.store.append("shop", PauseAsked(at=due, by="ada"), key=f"time:{due.isoformat()}", trace="pause")
+    # another event has its key, as if it had been told and changed nothing
+    await place.store.append("shop", PauseAsked(at=due, by="ada"), key=f"time:{due.isoformat()}/0", trace="pause")
     place.ahead = due - utc_now() + timedelta(seconds=1)
     steps = 0
     while await consumer.step():
         steps += 1
         assert steps < 100, "it goes round and round"
+    assert "time_passed" not in await place.events()
+    place.ahead += timedelta(minutes=1)
+    assert await consumer.step()
+    assert "time_passed" in await place.events()
     consumer.close()
 
 
