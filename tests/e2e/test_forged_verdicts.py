@@ -386,7 +386,7 @@ def test_what_was_held_ends_truthfully_and_lands(held: Held) -> None:
 def test_what_is_told_three_times_happens_once(held: Held, tmp_path: Path) -> None:
     release, shop = tmp_path / "thrice", held.shop
     number = shop.propose("thrice", holding(release))
-    comment = {"id": "the very same", "body": f"@autogate r+ {shop.show(number)['head']}"}
+    comment = {"id": str(uuid.uuid4()), "body": f"@autogate r+ {shop.show(number)['head']}"}
     shop.approved.add(shop.show(number)["head"])
     answers = [shop.ask("POST", f"pulls/{number}/comments", json=comment).json() for _ in range(3)]
     assert [answer["refused"] for answer in answers] == [False] * 3
