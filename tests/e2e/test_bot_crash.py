@@ -97,7 +97,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     held, deaths, brake = folder / "held", folder / "deaths", Brake(folder / "brake")
     deaths.mkdir()
     installation = LocalInstallation(folder / "in", workers=2)
-    shorten_lease(installation, f"sqlite:///{folder / 'bot.sqlite'}")
+    shorten_lease(installation, f"sqlite:///{folder / 'bot.sqlite'}", seconds=2)
     program = folder / "bot"
     program.write_text(f"#!/bin/sh\nexec {shlex.quote(sys.executable)} -m tests.support.bot_that_dies run\n")
     program.chmod(0o755)
@@ -199,7 +199,8 @@ def tell(place: Place) -> dict[str, int]:
     place.held.touch()
     cancelled = numbers["cancelled"] = propose(team, "cancelled")
     approve(team, cancelled)
-    until(team, cancelled, "testing")
+    # else there may be nothing that could be cancelled
+    wait_for(lambda: insist(lambda: builds(team, cancelled)), "a build")
     insist(lambda: team.say(cancelled, "@autogate cancel"))
     until(team, cancelled, "aside")
     place.held.unlink()
@@ -221,6 +222,11 @@ def paused(team: Team) -> Iterator[None]:
     insist(lambda: team.ask("POST", "pause", json={"reason": "so that they meet"}))
     yield
     insist(lambda: team.ask("POST", "resume", json={}))
+
+
+def builds(team: Team, number: int) -> list[str]:
+    attempts = team.detail(number)["attempts"]
+    return [builder["url"] for attempt in attempts for builder in attempt["builders"] if builder["url"]]
 
 
 def stages(team: Team, number: int) -> list[str]:

@@ -19,8 +19,6 @@ from review_bot.store.schema import EFFECTS, EVENTS, LEASES, METADATA, TOKENS
 from .team import Team
 from .waiting import wait_for
 
-LEASE_SECONDS = 3
-
 _GIT = """\
 #!/bin/sh
 # git, which waits before it pushes to the ref that the file `at` names, as long as that file is there
@@ -69,10 +67,10 @@ class Brake:
         (self._folder / "at").unlink(missing_ok=True)
 
 
-def shorten_lease(installation: LocalInstallation, database: str) -> None:
+def shorten_lease(installation: LocalInstallation, database: str, seconds: int = 3) -> None:
     """Let a bot that stands by take over soon, and keep the state in a database that bots can share."""
     site = installation.places.site_file
-    text = site.read_text().replace("[bot]\n", f"[bot]\nlease = {LEASE_SECONDS}\n")
+    text = site.read_text().replace("[bot]\n", f"[bot]\nlease = {seconds}\n")
     site.write_text(text + f'[bot.database]\nurl = "{database}"\n')
 
 
