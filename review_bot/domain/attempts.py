@@ -41,6 +41,9 @@ from .queue import Batch, is_admitted, is_valid, next_batch
 PATIENT_ASKS = 3
 """So many times in a row Buildbot may know of no request before the build counts as vanished."""
 
+FIRST_ASK_SECONDS = 10
+"""So long after a push Buildbot is asked for the first time, should the usual interval be longer."""
+
 LATE_SECONDS = 120
 """So long after an attempt's end Buildbot may begin with it, having heard of the push late."""
 
@@ -113,7 +116,8 @@ def pushed(draft: Draft, event: CandidatePushed) -> None:
         stage=Stage.TESTING,
         pushed_at=event.at,
         deadline=event.at + timedelta(seconds=policy.timeout),
-        ask_at=event.at + timedelta(seconds=policy.ask_interval),
+        # what Buildbot lacks is said early: a builder that it does not have
+        ask_at=event.at + timedelta(seconds=min(policy.ask_interval, FIRST_ASK_SECONDS)),
     )
     _judge(draft, attempt)
 

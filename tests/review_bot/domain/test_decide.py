@@ -571,7 +571,7 @@ def test_an_attempt_without_verdicts_times_out() -> None:
     world.approve(1)
     world.verdict(Result.SUCCESS, "shop-lint")
     deadline = world.state.next_deadline()
-    assert deadline == world.now + timedelta(seconds=POLICY.ask_interval)
+    assert deadline == world.now + timedelta(seconds=10)
     world.time_passes(POLICY.timeout)
     assert world.state.pulls[1].setback == TimedOut(attempt=1, missing=("shop-test",))
 
