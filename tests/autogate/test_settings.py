@@ -42,7 +42,7 @@ def test_the_least_that_is_right(installation: Installation) -> None:
     ("text", "key", "says"),
     [
         (URL + 'auot = "auto"', "auot", "did you mean 'auto'?"),
-        (URL + "flavour = 3", "flavour", "there are: auto, deploy, lint"),
+        (URL + "flavour = 3", "flavour", "there are: auto, batch, deploy"),
         (URL + "[lint]\nlimt = 8", "lint.limt", "did you mean 'limit'?"),
         (URL + "[lint]\nlimit = 11", "lint.limit", "less than or equal to 10, not 11"),
         (URL + '[lint]\nlimit = "high"', "lint.limit", "valid number"),

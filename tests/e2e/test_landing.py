@@ -113,7 +113,7 @@ def test_a_head_that_moved_unnoticed_does_not_land(team: Team, tmp_path: Path) -
     release = tmp_path / "go"
     number = team.propose("moving", {"tests/test_hold_1.py": HOLDING.format(path=str(release))})
     team.approve(number)
-    team.wait_until(number, "testing")
+    team.wait_until_building(number)
     moved = team.push("moving", {"pkg/moved.py": GOOD})
     release.touch()
     shown = team.wait_until(number, "open")
@@ -128,7 +128,7 @@ def test_a_head_that_moved_unnoticed_does_not_land(team: Team, tmp_path: Path) -
 def test_a_head_that_moved_and_was_noticed_ends_the_build(team: Team, tmp_path: Path) -> None:
     number = team.propose("noticed", {"tests/test_hold_2.py": HOLDING.format(path=str(tmp_path / "never"))})
     team.approve(number)
-    attempt = team.wait_until(number, "testing")["attempt"]
+    attempt = team.wait_until_building(number)
     team.push("noticed", {"pkg/noticed.py": GOOD})
     team.ask("POST", "poke")
     assert team.show(number)["state"] == "open"
@@ -159,7 +159,7 @@ def test_a_push_to_the_target_in_mid_build_is_built_anew_without_force(team: Tea
     release = tmp_path / "go"
     number = team.propose("raced", {"tests/test_hold_3.py": HOLDING.format(path=str(release))})
     team.approve(number)
-    first = team.wait_until(number, "testing")["attempt"]
+    first = team.wait_until_building(number)
     human = team.human_pushes({"human.txt": "by hand"})
     release.touch()
     team.wait_until_landed(number)
@@ -173,7 +173,7 @@ def test_r_minus_in_mid_build(team: Team, tmp_path: Path) -> None:
     release = tmp_path / "go"
     number = team.propose("withdrawn", {"tests/test_hold_4.py": HOLDING.format(path=str(release))})
     team.approve(number)
-    attempt = team.wait_until(number, "testing")["attempt"]
+    attempt = team.wait_until_building(number)
     tip = team.repository.tip("main")
     assert not team.say(number, "@autogate r-")["refused"]
     assert team.show(number)["state"] == "open"
@@ -193,7 +193,7 @@ def test_a_try_never_lands_and_an_approval_meanwhile_is_safe(team: Team, tmp_pat
     )
     assert trial["kind"] == "try"
     team.approve(number)
-    team.wait_until(number, "testing")
+    team.wait_until_building(number)
     assert team.repository.tip("main") == tip
     release.touch()
     team.wait_until_landed(number)
@@ -214,7 +214,7 @@ def test_a_topic_that_is_deleted_in_mid_build_and_opened_again(team: Team, tmp_p
     files: Files = {"tests/test_hold_6.py": HOLDING.format(path=str(tmp_path / "never"))}
     number = team.propose("deleted", files)
     team.approve(number)
-    attempt = team.wait_until(number, "testing")["attempt"]
+    attempt = team.wait_until_building(number)
     team.repository.push(":refs/for/main/deleted")
     team.ask("POST", "poke")
     assert team.show(number)["state"] == "closed"
@@ -231,7 +231,7 @@ def test_a_delegate_approves_until_that_is_taken_back(team: Team, tmp_path: Path
     assert team.say(number, "@autogate r+", by="eve")["refused"]
     team.say(number, "@autogate delegate=eve")
     team.approve(number, by="eve")
-    attempt = team.wait_until(number, "testing")["attempt"]
+    attempt = team.wait_until_building(number)
     team.say(number, "@autogate delegate-")
     assert team.show(number)["state"] == "open"
     release.touch()

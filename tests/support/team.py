@@ -131,6 +131,17 @@ class Team:
 
         return wait_for(there, f"#{number} to be {' or '.join(states)}", 120)
 
+    def wait_until_building(self, number: int) -> int:
+        """Wait until a pull request is being built, not only about to be, and return the attempt's id."""
+
+        def building() -> int | None:
+            for attempt in self.detail(number)["attempts"]:
+                if attempt["stage"] == "testing" and any(builder["url"] for builder in attempt["builders"]):
+                    return int(attempt["id"])
+            return None
+
+        return wait_for(building, f"a build of #{number}")
+
     def wait_until_landed(self, *numbers: int) -> None:
         """Wait until all have landed, and check the rule."""
         for number in numbers:
