@@ -18,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import sqlalchemy as sa
 
@@ -25,17 +26,29 @@ from bench.table import Row, publish
 from review_bot.domain.answers import Pong
 from review_bot.domain.decide import decide
 from review_bot.domain.effects import ReadComment, Reply
-from review_bot.domain.events import Comment, CommentHinted, CommentRead, Configured, Snapshot, TargetSeen
+from review_bot.domain.events import (
+    Comment,
+    CommentHinted,
+    CommentRead,
+    Configured,
+    PullRequestSeen,
+    Snapshot,
+    TargetSeen,
+)
 from review_bot.domain.model import Policy, PullRequest, Repository, State
+from review_bot.metrics import Metrics
 from review_bot.store.lease import Lease
 from review_bot.store.schema import EVENTS, Moment
 from review_bot.store.store import Store
+from review_bot.web.app import make_app
+from tests.support.botsite import SmallDesk
 from tests.support.postgresql import postgresql_server
 
 PULLS = 10_000
 EVENTS_TOTAL = 1_000_000
 DECISIONS = 500
 ENTRIES = 50
+PAGES = 60
 NAME = "bench"
 NOW = datetime.now(UTC)
 
@@ -142,9 +155,38 @@ async def measure(url: str, folder: Path) -> dict[str, list[float]]:
         happenings = await store.timeline(NAME, number, ENTRIES)
         taken["timeline"].append(time.perf_counter() - begin)
         assert len(happenings) == ENTRIES
+    await lease.release()
+    taken["queue"] = await queue(store)
     count = sa.select(sa.func.count()).select_from(EVENTS)
     assert await store.read(lambda connection: connection.execute(count).scalar_one()) > EVENTS_TOTAL
     await store.close()
+    return taken
+
+
+async def queue(store: Store) -> list[float]:
+    """Return how long the API takes for the first page of the queue, each time after something has changed."""
+    desk = SmallDesk(store, {NAME: Policy(targets=("main",), required_builders=("bench-test",))})
+    await desk.open()
+    headers = {"Authorization": f"Bearer {await store.add_token('bench')}"}
+    transport = httpx.ASGITransport(make_app(desk, store, Metrics()))
+    taken = []
+    async with httpx.AsyncClient(transport=transport, base_url="http://bot", headers=headers) as client:
+        for turn in range(PAGES):
+            known = pull(turn + 1)
+            changed = Snapshot(
+                number=known.number,
+                source=known.source,
+                target="main",
+                head=known.head,
+                head_since=NOW,
+                title=f"Turn {turn}",
+                read_at=desk.now(),
+            )
+            await desk.tell(NAME, PullRequestSeen(at=desk.now(), snapshot=changed))
+            begin = time.perf_counter()
+            answer = await client.get(f"/api/v1/repositories/{NAME}/queue")
+            taken.append(time.perf_counter() - begin)
+            assert answer.json()["total"] == PULLS, answer.text[:500]
     return taken
 
 
@@ -182,6 +224,8 @@ FIGURES: tuple[Figure, ...] = (
     ("decision, with `decide`: p95", "decision", p95, 1000, "ms", None),
     ("decision, database only: median", "database", statistics.median, 1000, "ms", 5),
     ("decision, database only: p95", "database", p95, 1000, "ms", None),
+    ("queue from the API, a page of 200: median", "queue", statistics.median, 1000, "ms", 100),
+    ("queue from the API, a page of 200: p95", "queue", p95, 1000, "ms", None),
     ("timeline, 50 of 100 entries: median", "timeline", statistics.median, 1000, "ms", None),
     ("timeline, 50 of 100 entries: p95", "timeline", p95, 1000, "ms", None),
     ("memory after the start", "memory", max, 1, "MiB", None),
