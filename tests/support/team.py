@@ -4,6 +4,7 @@ import subprocess
 import uuid
 from collections import defaultdict
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,10 @@ poll_interval = 3600
 reviewers = ["ada", "bob"]
 try_users = ["tim"]
 """
+
+
+class AwayError(httpx.TransportError):
+    """The bot answers that it cannot work just now."""
 
 
 @dataclass
@@ -114,6 +119,8 @@ class Team:
         url = f"{self.installation.bot_url}/api/v1/repositories/{self.name}/{path}"
         headers = {"Authorization": f"Bearer {self.tokens[by]}"}
         answer = httpx.request(method, url, headers=headers, timeout=60, **arguments)
+        if answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
+            raise AwayError(answer.text)
         assert answer.is_success, answer.text
         return answer
 
@@ -125,7 +132,7 @@ class Team:
         def there() -> dict[str, Any] | None:
             try:
                 shown = self.show(number)
-            except httpx.TransportError:  # the bot is being killed
+            except httpx.TransportError:  # the bot or its database is being killed
                 return None
             return shown if shown["state"] in states else None
 
