@@ -20,6 +20,9 @@ from tests.support.bots import Brake, shorten_lease
 from tests.support.team import Team
 from tests.support.waiting import wait_for
 
+# many rounds, not one that hangs
+pytestmark = pytest.mark.timeout(1200)
+
 T = TypeVar("T")
 
 # a build ends when the file is gone

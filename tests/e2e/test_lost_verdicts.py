@@ -13,6 +13,9 @@ from tests.support.held import FILES, SETTINGS, holding
 from tests.support.team import TOML, Team
 from tests.support.waiting import wait_for
 
+# many rounds, not one that hangs
+pytestmark = pytest.mark.timeout(1200)
+
 ASKING = SETTINGS + "[gate]\nask_interval = 1\n"
 LINTED = ASKING.replace("enabled = false", "enabled = true")
 

@@ -19,6 +19,9 @@ from tests.support.postgresql import Server, postgresql
 from tests.support.team import Team
 from tests.support.waiting import wait_for
 
+# many rounds, not one that hangs
+pytestmark = pytest.mark.timeout(1200)
+
 # a build ends when the file is gone
 MORE = """\
 lint.enabled = false

@@ -17,6 +17,9 @@ from tests.support import crash_story
 from tests.support.repository import Repository
 from tests.support.rule import assert_rule
 
+# many rounds, not one that hangs
+pytestmark = pytest.mark.timeout(1200)
+
 PROCESSES = multiprocessing.get_context("forkserver")
 # a life begins in milliseconds
 PROCESSES.set_forkserver_preload([crash_story.__name__])

@@ -53,6 +53,9 @@ from review_bot.store.store import Store
 from tests.support.repository import Repository as RealRepository
 from tests.support.rule import assert_rule
 
+# many rounds, not one that hangs
+pytestmark = pytest.mark.timeout(1200)
+
 STEPS = int(os.environ.get("AUTOGATE_MACHINE_STEPS", "1000"))
 RUNS = int(os.environ.get("AUTOGATE_MACHINE_RUNS", "1"))
 TOPICS = 6
