@@ -136,7 +136,7 @@ class Team:
                 return None
             return shown if shown["state"] in states else None
 
-        return wait_for(there, f"#{number} to be {' or '.join(states)}", 120)
+        return wait_for(there, f"#{number} to be {' or '.join(states)}", 240)
 
     def wait_until_building(self, number: int) -> int:
         """Wait until a pull request is being built, not only about to be, and return the attempt's id."""

@@ -7,7 +7,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def wait_for(condition: Callable[[], T | None], what: str | Callable[[], str], timeout: float = 90) -> T:
+def wait_for(condition: Callable[[], T | None], what: str | Callable[[], str], timeout: float = 180) -> T:
     """Call ``condition`` until it returns something true, and return that.
 
     Args:
