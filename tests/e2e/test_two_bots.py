@@ -211,8 +211,9 @@ def test_nothing_is_lost_when_a_server_process_of_the_database_is_killed(pair: P
     with psycopg.connect(pair.database) as connection:
         query = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
         [pid, *_] = [row[0] for row in connection.execute(query)]
-        os.kill(pid, signal.SIGKILL)
+    # the server then ends every other connection too, and this one would be among them
+    os.kill(pid, signal.SIGKILL)
     pair.held.unlink()
-    leader, standby = pair.roles()
-    standby.team.wait_until_landed(number)
+    leader.team.wait_until_landed(number)
+    leader, _ = pair.roles()
     land(leader)
