@@ -165,7 +165,8 @@ class Hands:
         except BuildbotError as error:
             # it polls in any case
             log.warning("Buildbot was not poked", attempt=effect.attempt, revision=effect.sha, error=str(error))
-        await self.mirror.forget_attempts([effect.attempt - KEPT_ATTEMPTS])
+        if (old := effect.attempt - KEPT_ATTEMPTS) > 0:
+            await self.mirror.forget_attempts([old])
         return CandidatePushed(attempt=effect.attempt, at=self.now())
 
     async def _cancel_builds(self, effect: CancelBuilds) -> None:
