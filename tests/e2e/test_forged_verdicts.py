@@ -101,6 +101,11 @@ class Held:
         events = self.rows("SELECT id, kind FROM events WHERE processed_at IS NULL")
         return events + self.rows("SELECT id, kind FROM effects WHERE done_at IS NULL")
 
+    def asks(self) -> list[int]:
+        """Return how often the bot asked Buildbot for each attempt that is tested."""
+        documents = [json.loads(row[-1]) for row in self.rows("SELECT * FROM attempts")]
+        return [each["asks"] for each in documents if each["stage"] == "testing"]
+
     def rows(self, query: str) -> list[Any]:
         """Ask the bot's database."""
         path = self.installation.places.state / "bot" / "bot.sqlite"
@@ -180,7 +185,10 @@ def held(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Held]:
         vault.approve(vault_number)
         sha, vault_sha = being_built(shop, number)["sha"], being_built(vault, vault_number)["sha"]
         assert sha != superseded
-        yield Held(shop, vault, number, sha, vault_number, vault_sha, landed, superseded, release)
+        held = Held(shop, vault, number, sha, vault_number, vault_sha, landed, superseded, release)
+        # what is due by the clock soon after a push is over then: the next time is in an hour
+        wait_for(lambda: held.asks() == [1, 1], "the bot to ask once for the builds")
+        yield held
     finally:
         installation.kill()
 

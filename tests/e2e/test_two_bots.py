@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import os
 import signal
+import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,6 +104,26 @@ def land(bot: OneBot) -> int:
     return number
 
 
+def stop(bot: OneBot, database: str) -> None:
+    """Stop a bot, but not inside a transaction: on SQLite nobody else could write until it wakes up."""
+
+    def stopped() -> bool:
+        bot.process.signal(signal.SIGSTOP)
+        if not database.startswith("sqlite:///"):
+            return True
+        probe = sqlite3.connect(database.removeprefix("sqlite:///"), timeout=1, isolation_level=None)
+        try:
+            probe.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            bot.process.signal(signal.SIGCONT)
+            return False
+        finally:
+            probe.close()
+        return True
+
+    wait_for(stopped, "it to stop between two transactions")
+
+
 def wait_until_tested(bot: OneBot, number: int) -> None:
     """Return when the candidate was pushed, and is being built."""
     wait_for(lambda: [each for each in bot.team.detail(number)["attempts"] if each["stage"] == "testing"], "a build")
@@ -138,7 +159,7 @@ def test_a_leader_that_was_stopped_past_its_lease_does_nothing(pair: Pair, ref: 
         push = leader.brake.wait_until_held()
     else:
         leader.team.wait_until_landed(number)
-    leader.process.signal(signal.SIGSTOP)
+    stop(leader, pair.database)
     try:
         standby.wait_until_it_leads()
         standby.team.wait_until_landed(number)
