@@ -1,0 +1,1 @@
+"""The lint program: what a change introduces, judged by pylint before and after it."""
