@@ -1,9 +1,9 @@
 """What the parts of the lint program tell each other."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Protocol
 
 
 class Side(StrEnum):
@@ -64,9 +64,9 @@ class Judgement:
     Attributes:
         messages: In pylint's order.
         score: pylint's score of the file, at most 10; None when it has no statement, or was not linted to the end.
-        error: Why the linter did not get to its end (it crashed, took too long, too much memory, or exited), in a line
+        error: Why the linter did not get to its end (it crashed, exited, took too long or too much memory), in a line
             that names the cure; empty when it did. Such a judgement passes nothing and is never cached.
-        infrastructure: Whether the error is the machine's (killed from outside, no process could be made), not the file's.
+        infrastructure: Whether the error is the machine's (killed from outside, no process left), not the file's.
     """
 
     messages: tuple[Message, ...] = ()
@@ -95,7 +95,7 @@ class Tree(Protocol):
     """The files of one side, as git knows them or as they stand on disk."""
 
     def blob(self, path: str) -> str | None:
-        """Return a file's blob id (of the file a symbolic link in the tree leads to); None when there is no such file."""
+        """Return a file's blob id, of the file that a symbolic link leads to; None when there is no such file."""
 
     def entries(self, folder: str, stem: str) -> tuple[str, ...]:
         """Return the entries of a folder as `Loaded.names` has them; none when there is no such folder."""
@@ -119,5 +119,127 @@ class ChangedFile:
     added_lines: frozenset[int] = frozenset()
 
 
-Json = Mapping[str, Any]
-Jobs = Sequence[tuple[Side, str]]
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A message that the change is answerable for.
+
+    Attributes:
+        message: What a linter says after the change.
+        source: The line of code that it is about, without its end; empty when it is about none.
+        fails: Whether it keeps the change from passing.
+        dependent: Whether it is in a file that the change does not touch.
+    """
+
+    message: Message
+    source: str = ""
+    fails: bool = True
+    dependent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """A file that could not be judged.
+
+    Attributes:
+        path: The file.
+        side: In which tree.
+        error: `Judgement.error`.
+        infrastructure: `Judgement.infrastructure`.
+    """
+
+    path: str
+    side: Side
+    error: str
+    infrastructure: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A file that depends on the change and was not looked at.
+
+    Attributes:
+        path: The file.
+        reason: Such as "for time".
+    """
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """pylint's score of a changed file beside the limit.
+
+    Attributes:
+        path: The file.
+        score: At most 10.
+        limit: The least that passes.
+    """
+
+    path: str
+    score: float
+    limit: float
+
+    @property
+    def passes(self) -> bool:
+        """Whether the score is high enough."""
+        return self.score >= self.limit
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What the run cost.
+
+    Attributes:
+        files: Changed Python files.
+        dependents: Files looked at that the change does not touch.
+        linted: Judgements that a linter made.
+        cached: Judgements that were looked up.
+        seconds: Wall time of the program so far.
+        server: ``warm`` (one was there), ``started``, ``none`` (not asked for, or none would start), ``unused``.
+        server_seconds: What starting it took; 0 when it was there.
+    """
+
+    files: int = 0
+    dependents: int = 0
+    linted: int = 0
+    cached: int = 0
+    seconds: float = 0.0
+    server: str = "unused"
+    server_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the lint program found.
+
+    Attributes:
+        scope: ``introduced``, ``lines`` or ``files``.
+        base: The commit that the change is compared with.
+        findings: By path and place.
+        fixed: Messages that the change did away with.
+        old: How many messages were there before, and are there still, in changed files.
+        scores: Of the changed files, where a limit was asked for.
+        troubles: Files that could not be judged: nothing passes with one of them in the tree after the change.
+        left_out: Dependents that were not looked at.
+        notes: Further sentences for the reader.
+        figures: What it cost.
+    """
+
+    scope: str
+    base: str
+    findings: tuple[Finding, ...] = ()
+    fixed: tuple[Message, ...] = ()
+    old: int = 0
+    scores: tuple[Score, ...] = ()
+    troubles: tuple[Trouble, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+    notes: tuple[str, ...] = ()
+    figures: Figures = field(default_factory=Figures)
+
+    @property
+    def exit_code(self) -> int:
+        """0 when the change passes, 1 when it does not, 3 when a file could not be judged."""
+        if self.troubles:
+            return 3
+        return int(any(each.fails for each in self.findings) or not all(each.passes for each in self.scores))

@@ -1,1 +1,4 @@
-"""What runs in the linted repository's own Python: pylint, kept warm. It imports pylint and the standard library only."""
+"""What runs in the linted repository's own Python: pylint, kept warm.
+
+It imports pylint, astroid and the standard library only.
+"""
