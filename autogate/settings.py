@@ -25,7 +25,7 @@ from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import ErrorDetails
 
 from . import names, remote
-from .git import branch_name_fault, without_userinfo
+from .gitwords import branch_name_fault, without_userinfo
 from .names import Kind
 from .places import Places
 from .secretstore import SECRET_NAME, SecretName

@@ -8,7 +8,7 @@ from buildbot.config.errors import error as config_error
 from buildbot.interfaces import IRenderable
 from buildbot.process.results import SUCCESS
 
-from autogate.git import without_userinfo
+from autogate.gitwords import without_userinfo
 
 from .cache import check_cache, default_cache
 from .step import CONTROL, Stopped, WorkerStep
@@ -36,7 +36,7 @@ class CheckoutExact(WorkerStep):
 
     name = "checkout"
     program: ClassVar[str] = "custom_steps.on_worker.checkout"
-    needs: ClassVar[tuple[str, ...]] = ("autogate.git",)
+    needs: ClassVar[tuple[str, ...]] = ("autogate.gitwords",)
     defaults: ClassVar[dict[str, object]] = {"timeout": None, "maxTime": 3600}
     renderables: Sequence[str] = ["url", "cache"]
 

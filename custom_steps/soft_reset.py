@@ -24,7 +24,7 @@ class SoftReset(WorkerStep):
 
     name = "reset"
     program: ClassVar[str] = "custom_steps.on_worker.soft_reset"
-    needs: ClassVar[tuple[str, ...]] = ("autogate.git",)
+    needs: ClassVar[tuple[str, ...]] = ("autogate.gitwords",)
     defaults: ClassVar[dict[str, object]] = {"timeout": 300, "maxTime": 600}
 
     async def perform(self) -> int:

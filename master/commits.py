@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from autogate.git import is_sha, trailer
+from autogate.gitwords import is_sha, trailer
 from autogate.names import BASE_TRAILER
 
 MAX_PERSON = 255

@@ -11,7 +11,7 @@ from buildbot.util.runprocess import RunProcess
 from buildbot.util.service import SharedService
 from twisted.internet import defer
 
-from autogate import git
+from autogate import gitwords
 from autogate.git import GitError
 
 T = TypeVar("T")
@@ -126,7 +126,7 @@ class GitRunner:
         process = GitProcess(  # type: ignore[no-untyped-call]
             self.master.reactor,
             [self.gitbin, *args],
-            env=git.environment(self.ssh_command),
+            env=gitwords.environment(self.ssh_command),
             io_timeout=self.timeout,
             runtime_timeout=limit or self.timeout,
             sigterm_timeout=2,

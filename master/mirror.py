@@ -10,7 +10,7 @@ from urllib.parse import quote
 from twisted.internet import threads
 from twisted.python import log
 
-from autogate import git
+from autogate import gitwords
 from autogate.git import GitError
 
 from . import commits
@@ -108,7 +108,7 @@ class Mirror:
             "--no-recurse-submodules",
             "--",
             self.url,
-            *(f"+{git.HEADS}{branch}:{_ref(branch)}" for branch in branches),
+            *(f"+{gitwords.HEADS}{branch}:{_ref(branch)}" for branch in branches),
             limit=TRANSFER_LIMIT,
         )
 

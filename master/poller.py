@@ -18,7 +18,7 @@ from buildbot.util.twisted import async_to_deferred
 from twisted.internet import defer
 from twisted.python import log
 
-from autogate import git
+from autogate import gitwords
 from autogate.git import GitError
 
 from . import tips
@@ -240,8 +240,8 @@ class AutogatePoller(GitPoller):
 
     async def _look(self, memory: Memory) -> None:
         branches = self._watch.branches
-        output = await self._runner.run(*git.ls_remote_args(self.repourl, branches))
-        seen = git.parse_ls_remote(output, branches)
+        output = await self._runner.run(*gitwords.ls_remote_args(self.repourl, branches))
+        seen = gitwords.parse_ls_remote(output, branches)
         if tips.vanished(memory.tips.values(), seen):
             raise Vanished("it shows none of its branches any more: was it emptied, or another put in its place?")
         moved = []
@@ -358,7 +358,7 @@ class AutogatePoller(GitPoller):
 
     @property
     def _url(self) -> str:
-        return git.without_userinfo(self.repourl)
+        return gitwords.without_userinfo(self.repourl)
 
     def _blame(self, where: str, why: str, cure: str = "") -> None:
         """Say once that something fails, and not again until it has worked."""
@@ -384,7 +384,7 @@ def faults(name: str, repourl: str, options: Options) -> list[str]:
     if not repourl or repourl.startswith("-") or not repourl.isprintable():
         found.append(f"the repository's url {repourl!r} is none; give what `git clone` would take")
     branches = options.watch.branches
-    found += [f"the branch {branch!r} {fault}" for branch in branches if (fault := git.branch_name_fault(branch))]
+    found += [f"the branch {branch!r} {fault}" for branch in branches if (fault := gitwords.branch_name_fault(branch))]
     found += [
         f"the branch {branch!r} is named twice" for branch in sorted({b for b in branches if branches.count(b) > 1})
     ]

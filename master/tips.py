@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Self
 
-from autogate.git import is_sha
+from autogate.gitwords import is_sha
 
 STATE_VERSION = 1
 

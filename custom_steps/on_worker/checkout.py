@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from autogate.git import HEADS, cure, environment, is_sha, parse_ls_remote, without_userinfo
+from autogate.gitwords import HEADS, cure, environment, is_sha, parse_ls_remote, without_userinfo
 from custom_steps.on_worker.shared import Done, Report, Stop, locked, remove, run, say
 
 REVISIONS = "refs/autogate/revisions"

@@ -2,7 +2,7 @@
 
 import os
 
-from autogate.git import environment, is_sha, trailer
+from autogate.gitwords import environment, is_sha, trailer
 from custom_steps.on_worker.shared import Done, Report, Stop, run, say
 
 MERGE = 2

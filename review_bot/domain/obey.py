@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from autogate.git import is_sha
+from autogate.gitwords import is_sha
 
 from .answers import Done, Help, Pong, Refused, Unknown
 from .attempts import ask_for_try, discard, discard_with

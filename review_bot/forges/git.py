@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
-from autogate.git import HEADS, GitError, ref_name_fault
+from autogate.git import GitError
+from autogate.gitwords import HEADS, ref_name_fault
 from review_bot.domain.events import Comment, Snapshot
 from review_bot.merging.errors import MirrorError
 from review_bot.merging.mirror import Mirror

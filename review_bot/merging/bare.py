@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from autogate.git import Git, GitError, is_sha
+from autogate.git import Git, GitError
+from autogate.gitwords import is_sha
 from autogate.storage import make_private_folder
 
 from . import parsing

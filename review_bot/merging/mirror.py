@@ -4,7 +4,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from autogate.git import HEADS, Git, GitError, branch_name_fault, ref_name_fault
+from autogate.git import Git, GitError
+from autogate.gitwords import HEADS, branch_name_fault, ref_name_fault
 from review_bot.domain.effects import Land, MakeCandidate, PushCandidate
 from review_bot.forges.protocol import RefDeletion
 

@@ -71,7 +71,7 @@ def test_a_step_names_all_that_its_program_imports(step: type[WorkerStep]) -> No
 
 def test_parameters_and_reports_of_any_content(tmp_path: Path) -> None:
     given = {"text": "'\"\\\n\0é\udcff{}%s", "list": [1, 2.5, None, True], "big": "x" * 100_000}
-    text = program("custom_steps.on_worker.soft_reset", ("autogate.git",), given, MARKER)
+    text = program("custom_steps.on_worker.soft_reset", ("autogate.gitwords",), given, MARKER)
     text = text.replace("sys.modules['custom_steps.on_worker.soft_reset'].main", "lambda given: {'given': given}")
     report, out = perform(sys.executable, text, tmp_path)
     assert report == {"given": given}
@@ -79,7 +79,7 @@ def test_parameters_and_reports_of_any_content(tmp_path: Path) -> None:
 
 
 def test_an_older_python_is_told_what_is_wrong(tmp_path: Path) -> None:
-    text = program("custom_steps.on_worker.soft_reset", ("autogate.git",), {}, MARKER)
+    text = program("custom_steps.on_worker.soft_reset", ("autogate.gitwords",), {}, MARKER)
     text = text.replace("sys.version_info < (3, 11)", "sys.version_info < (99, 0)")
     done = subprocess.run([sys.executable, "-I", "-"], input=text.encode(), capture_output=True, check=False)
     assert done.returncode == 1
@@ -87,7 +87,7 @@ def test_an_older_python_is_told_what_is_wrong(tmp_path: Path) -> None:
 
 
 def test_a_full_or_forbidden_disk_is_the_workers_trouble(tmp_path: Path) -> None:
-    text = program("custom_steps.on_worker.soft_reset", ("autogate.git",), {}, MARKER)
+    text = program("custom_steps.on_worker.soft_reset", ("autogate.gitwords",), {}, MARKER)
     raising = "lambda given: open('/dev/full', 'w').write('x' * 10000)"
     text = text.replace("sys.modules['custom_steps.on_worker.soft_reset'].main", raising)
     report, _ = perform(sys.executable, text, tmp_path)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from autogate.git import Git, GitError, environment, trailer
+from autogate.git import Git, GitError
+from autogate.gitwords import environment, trailer
 from autogate.names import BASE_TRAILER
 from custom_steps.on_worker import soft_reset
 from review_bot.domain.events import CandidateMade, Conflict

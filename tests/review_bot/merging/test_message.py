@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autogate.git import trailer
+from autogate.gitwords import trailer
 from autogate.names import BASE_TRAILER
 from review_bot.domain.effects import MakeCandidate
 from review_bot.domain.model import AttemptKind, Member

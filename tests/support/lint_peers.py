@@ -1,0 +1,87 @@
+"""What others say of a change: git-pylint-commit-hook and diff-quality, run for real, with the faults that they have."""
+
+import os
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.support.repository import IDENTITY
+
+HOOK = "git-pylint-commit-hook"
+
+LAUNCH = f"""\
+import configparser, runpy, sys
+from pathlib import Path
+import pylint.config
+
+def find_pylintrc():
+    files = pylint.config.find_default_config_files()
+    return next((str(file) for file in files if file.name.endswith("pylintrc")), None)
+
+if not hasattr(pylint.config, "find_pylintrc"):
+    pylint.config.find_pylintrc = find_pylintrc
+if not hasattr(configparser, "SafeConfigParser"):
+    configparser.SafeConfigParser = configparser.ConfigParser
+sys.argv[0] = str(Path(sys.executable).parent / "{HOOK}")
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+"""Starts the hook as it is on disk, with the two names that pylint 3 and Python 3.12 have dropped, and no more."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one of them says.
+
+    Attributes:
+        passes: Whether it lets the change pass.
+        seconds: Wall time of its whole process.
+        output: What it printed, errors at the end.
+    """
+
+    passes: bool
+    seconds: float
+    output: str
+
+
+def hook(tree: Path, *, python: Path, limit: float = 8.0, pylintrc: str | None = None) -> Answer:
+    """Run git-pylint-commit-hook 2.6.1: one pylint process a file, one after the other.
+
+    Args:
+        tree: A work tree; what is staged against ``HEAD`` is the change, as in a commit hook.
+        python: The interpreter of an environment that has the hook and pylint.
+        limit: The score that each file needs.
+        pylintrc: Relative to the tree; by default the one that pylint finds.
+    """
+    options = [f"--limit={limit}", *([f"--pylintrc={pylintrc}"] if pylintrc else [])]
+    return _run(tree, python, ["-c", LAUNCH, *options])
+
+
+def diff_quality(tree: Path, base: str = "HEAD", *, python: Path) -> Answer:
+    """Run diff-cover's ``diff-quality``: pylint's messages on changed lines, which must be none.
+
+    Args:
+        tree: A work tree.
+        base: The commit that the tree, staged or not, is compared with.
+        python: The interpreter of an environment that has diff-cover and pylint.
+    """
+    options = ["--violations=pylint", f"--compare-branch={base}", "--fail-under=100"]
+    return _run(tree, python, ["-m", "diff_cover.diff_quality_tool", *options])
+
+
+def _run(tree: Path, python: Path, arguments: list[str]) -> Answer:
+    python = python.absolute()
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "PYLINT"))}
+    environment |= IDENTITY | {"PATH": f"{python.parent}:{os.environ['PATH']}"}
+    begun = time.perf_counter()
+    done = subprocess.run(
+        [python, *arguments],
+        cwd=tree,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    return Answer(done.returncode == 0, time.perf_counter() - begun, done.stdout + done.stderr)
