@@ -1,7 +1,8 @@
-"""What others say of a change: git-pylint-commit-hook and diff-quality, run for real, with the faults that they have."""
+"""What others say of a change: git-pylint-commit-hook and diff-quality, run for real, with all their faults."""
 
 import os
 import subprocess
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,17 +45,20 @@ class Answer:
     output: str
 
 
-def hook(tree: Path, *, python: Path, limit: float = 8.0, pylintrc: str | None = None) -> Answer:
+def hook(tree: Path, base: str = "HEAD", *, python: Path, limit: float = 8.0, pylintrc: str | None = None) -> Answer:
     """Run git-pylint-commit-hook 2.6.1: one pylint process a file, one after the other.
 
     Args:
-        tree: A work tree; what is staged against ``HEAD`` is the change, as in a commit hook.
-        python: The interpreter of an environment that has the hook and pylint.
+        tree: A work tree with a staged change.
+        base: What ``HEAD`` is soft-reset to first: the hook compares the index with ``HEAD``.
+        python: The interpreter of an environment that has the hook and pylint, as an absolute path.
         limit: The score that each file needs.
         pylintrc: Relative to the tree; by default the one that pylint finds.
     """
+    if base != "HEAD":
+        subprocess.run(["git", "reset", "--quiet", "--soft", base, "--"], cwd=tree, check=True)
     options = [f"--limit={limit}", *([f"--pylintrc={pylintrc}"] if pylintrc else [])]
-    return _run(tree, python, ["-c", LAUNCH, *options])
+    return _run(tree, python, [str(python), "-I", "-c", LAUNCH, *options])
 
 
 def diff_quality(tree: Path, base: str = "HEAD", *, python: Path) -> Answer:
@@ -63,25 +67,27 @@ def diff_quality(tree: Path, base: str = "HEAD", *, python: Path) -> Answer:
     Args:
         tree: A work tree.
         base: The commit that the tree, staged or not, is compared with.
-        python: The interpreter of an environment that has diff-cover and pylint.
+        python: The interpreter of an environment that has diff-cover and pylint, as an absolute path.
     """
     options = ["--violations=pylint", f"--compare-branch={base}", "--fail-under=100"]
-    return _run(tree, python, ["-m", "diff_cover.diff_quality_tool", *options])
+    return _run(tree, python, [str(python.parent / "diff-quality"), *options])
 
 
-def _run(tree: Path, python: Path, arguments: list[str]) -> Answer:
-    python = python.absolute()
+def _run(tree: Path, python: Path, command: list[str]) -> Answer:
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "PYLINT"))}
     environment |= IDENTITY | {"PATH": f"{python.parent}:{os.environ['PATH']}"}
-    begun = time.perf_counter()
-    done = subprocess.run(
-        [python, *arguments],
-        cwd=tree,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        check=False,
-    )
-    return Answer(done.returncode == 0, time.perf_counter() - begun, done.stdout + done.stderr)
+    with tempfile.TemporaryDirectory() as home:  # pylint notes each file's last score
+        environment["PYLINTHOME"] = home
+        begun = time.perf_counter()
+        done = subprocess.run(
+            command,
+            cwd=tree,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+        seconds = time.perf_counter() - begun
+    return Answer(done.returncode == 0, seconds, done.stdout + done.stderr)
