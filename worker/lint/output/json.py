@@ -1,0 +1,83 @@
+"""The format for programs that know Autogate: all of an outcome, as docs/lint.md describes it."""
+
+import json
+import types
+from dataclasses import asdict, fields, is_dataclass
+from enum import Enum
+from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
+
+from worker.lint.model import Finding, Outcome
+
+from .words import summary
+
+VERSION = 1
+
+T = TypeVar("T")
+
+
+def render(outcome: Outcome) -> str:
+    """Return an outcome as a JSON object in ASCII, which `load` reads back.
+
+    A byte of a path that is no UTF-8 is a lone surrogate there, as in Python (PEP 383).
+    """
+    document = {
+        "version": VERSION,
+        "exit_code": outcome.exit_code,
+        "summary": summary(outcome),
+        **asdict(outcome),
+        "findings": [_flat(finding) for finding in outcome.findings],
+    }
+    return json.dumps(document, indent=1) + "\n"
+
+
+def load(text: str) -> Outcome:
+    """Return the outcome that `render` wrote; keys that are not known are passed over.
+
+    Raises:
+        ValueError: It is no such object, or one of another version; the text says what is wrong and where.
+    """
+    document = json.loads(text)
+    if not isinstance(document, dict) or document.get("version") != VERSION:
+        found = document.get("version") if isinstance(document, dict) else None
+        raise ValueError(
+            f"this is no output of autogate-lint --format json in version {VERSION}, but version {found!r}: "
+            "use the same release of Autogate on the worker and here"
+        )
+    findings = document.get("findings")
+    nested = [_nested(each) for each in findings] if isinstance(findings, list) else findings
+    return _read(Outcome, {**document, "findings": nested}, "outcome")
+
+
+def _flat(finding: Finding) -> dict[str, object]:
+    return {**asdict(finding.message), "source": finding.source, "fails": finding.fails, "dependent": finding.dependent}
+
+
+def _nested(finding: object) -> object:
+    return {**finding, "message": finding} if isinstance(finding, dict) else finding
+
+
+def _read(kind: type[T], value: object, where: str) -> T:
+    """Return ``value`` as a dataclass, an enum, a tuple, an optional value, or a plain one."""
+    if isinstance(kind, types.UnionType):
+        return cast("T", None if value is None else _read(get_args(kind)[0], value, where))
+    if get_origin(kind) is tuple and isinstance(value, list):
+        item = get_args(kind)[0]
+        return cast("T", tuple(_read(item, each, f"{where}[{index}]") for index, each in enumerate(value)))
+    if is_dataclass(kind) and isinstance(value, dict):
+        return _read_fields(kind, value, where)
+    if issubclass(kind, Enum) and isinstance(value, str):
+        return kind(value)
+    if kind is float and type(value) in {int, float}:
+        return cast("T", value)
+    if type(value) is not kind:
+        raise ValueError(f"{where} is {value!r:.100}, which is no {kind.__name__}")
+    return value
+
+
+def _read_fields(kind: type[T], value: dict[str, Any], where: str) -> T:
+    hints = get_type_hints(kind)
+    known = [field.name for field in fields(cast("Any", kind)) if field.name in value]
+    try:
+        return kind(**{name: _read(hints[name], value[name], f"{where}.{name}") for name in known})
+    except TypeError as error:
+        raise ValueError(f"{where}: {error}") from None
