@@ -1,7 +1,6 @@
 """Results of linting, kept by everything that they depend on."""
 
 import hashlib
-import marshal
 import os
 from collections.abc import Mapping
 from itertools import islice, starmap
@@ -15,9 +14,6 @@ FORMAT = "1"
 """To be changed whenever results that were kept before cannot be read or trusted any more."""
 
 MAX_VARIANTS = 8
-MARSHAL_VERSION = 4
-"""Every Python from 3.4 on reads it."""
-
 SEVERITIES = {each.value: each for each in Severity}
 
 
@@ -37,9 +33,7 @@ def key_of(configuration_id: str, environment_id: str, path: str, blob: str) -> 
 class ResultCache:
     """Results under keys, in one folder; one object is used for one run of the program.
 
-    A key has several variants: results of the same file that differ in what astroid loaded for it. Records are
-    marshalled, which takes a third of what JSON takes to read; since a damaged record could crash marshal, `Store`
-    checks each before it is read.
+    A key has several variants: results of the same file that differ in what astroid loaded for it.
 
     Args:
         folder: Absolute; made when something is kept.
@@ -62,8 +56,7 @@ class ResultCache:
             path: The file.
             tree: Where everything that the result depends on must be as it was.
         """
-        for record in self._store.read(_name(key)):
-            own, names, foreign, judgement = marshal.loads(record)  # noqa: S302  (the store has checked it)
+        for own, names, foreign, judgement in self._store.read(_name(key)):
             if (
                 all(map(eq, map(tree.blob, own), own.values()))
                 and all(map(eq, starmap(tree.entries, names), names.values()))
@@ -84,13 +77,9 @@ class ResultCache:
         if judgement.error:
             return
         depends = (dict(loaded.own), dict(loaded.names), dict(loaded.foreign))
-        record = marshal.dumps((*depends, _plain(path, judgement)), MARSHAL_VERSION)
-        older = (
-            each
-            for each in self._store.read(_name(key))
-            if marshal.loads(each)[:3] != depends  # noqa: S302  (the store has checked it)
-        )
-        self._store.write(_name(key), [record, *islice(older, MAX_VARIANTS - 1)])
+        older = (each for each in self._store.read(_name(key)) if each[:3] != depends)
+        newest = (*depends, _plain(path, judgement))
+        self._store.write(_name(key), [newest, *islice(older, MAX_VARIANTS - 1)])
 
     def tidy(self, max_bytes: int, max_age: float) -> None:
         """Make room once a day, as `Store.tidy` does."""

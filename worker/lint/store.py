@@ -2,13 +2,18 @@
 
 import contextlib
 import hashlib
+import marshal
 import os
 import time
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 DAY = 86400.0
 DIGEST_BYTES = 16
 LENGTH_BYTES = 8
+MARSHAL_VERSION = 4
+"""Every Python from 3.4 on reads it."""
+
 FRESH = ".new"
 """The end of a file's name while it is written."""
 
@@ -20,6 +25,10 @@ MARKER = "tidied"
 
 class Store:
     """Files of records below one folder, readable by this user alone.
+
+    A record is made of None, booleans, numbers, texts, bytes, tuples, lists and dictionaries. It is marshalled, which
+    takes a third of the time that JSON takes to read; since damaged data could crash marshal, and anybody's data could
+    be made to, each record has a checksum and the folder one owner.
 
     Any number of processes may read and write at once: a file is replaced as a whole, and the last writer wins.
 
@@ -36,7 +45,7 @@ class Store:
         self._now = time.time()
         self._usable = self._ours()
 
-    def read(self, name: str) -> Iterator[bytes]:
+    def read(self, name: str) -> Iterator[Any]:
         """Give the records of a file in the order in which they were written, each checked as it is reached.
 
         A damaged file ends there and is removed; a missing one has no records.
@@ -64,10 +73,10 @@ class Store:
             if age > DAY:  # what is used stays
                 age = 0.0
                 _quietly_touch(path)
-            yield bytes(record)
+            yield marshal.loads(record)  # noqa: S302  (it is what this user wrote)
             start = end
 
-    def write(self, name: str, records: Iterable[bytes]) -> None:
+    def write(self, name: str, records: Iterable[object]) -> None:
         """Replace the records of a file; when that is impossible, `trouble` says why.
 
         Args:
@@ -78,9 +87,7 @@ class Store:
             return
         path = f"{self.folder}/{name}"
         fresh = f"{path}.{os.urandom(6).hex()}{FRESH}"
-        data = b"".join(
-            part for record in records for part in (_digest(record), len(record).to_bytes(LENGTH_BYTES, "big"), record)
-        )
+        data = b"".join(map(_framed, records))
         try:
             try:
                 _create(fresh, data)
@@ -113,7 +120,7 @@ class Store:
                 return
         except OSError:
             pass  # never tidied
-        self.write(MARKER, [b""])  # first, so that no other process begins, too
+        self.write(MARKER, [None])  # first, so that no other process begins, too
         left = max_bytes
         for mtime, size, path in sorted(_files(self.folder), reverse=True):
             age = self._now - mtime
@@ -141,6 +148,11 @@ class Store:
 
 def _digest(record: bytes | memoryview) -> bytes:
     return hashlib.blake2b(record, digest_size=DIGEST_BYTES).digest()
+
+
+def _framed(record: Any) -> bytes:
+    data = marshal.dumps(record, MARSHAL_VERSION)
+    return b"".join((_digest(data), len(data).to_bytes(LENGTH_BYTES, "big"), data))
 
 
 def _create(path: str, data: bytes) -> None:
