@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import gc
 import importlib
 import io
 import os
 import sys
 from collections import deque
+from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import astroid
+import isort  # noqa: F401  (pylint imports it late: each child would)
 import pylint
 from astroid import nodes
 from pylint import lint
@@ -19,6 +22,9 @@ from pylint.lint.pylinter import PyLinter
 from pylint.reporters.collecting_reporter import CollectingReporter
 
 from .warm import Store
+
+if TYPE_CHECKING:
+    from pylint.message import Message
 
 CRASHES = frozenset({"astroid-error", "fatal"})
 """What pylint says when it failed itself."""
@@ -39,7 +45,7 @@ class Reporter(CollectingReporter):
         self.whole: list[bool] = []
         self.about: object = None
 
-    def handle_message(self, msg: Any) -> None:
+    def handle_message(self, msg: Message) -> None:
         """Keep a message."""
         super().handle_message(msg)
         self.whole.append(isinstance(self.about, nodes.Module))
@@ -51,8 +57,8 @@ class Linting:
     Args:
         arguments: pylint's, such as ``--rcfile=…``; no files.
         folder: Where the configuration is read, as if pylint was started there: a tree of the repository.
-        home: The user's work tree. What ``sys.path`` has below it, or below ``folder``, stands for the same place in the
-            tree that is linted.
+        home: The user's work tree. What ``sys.path`` has below it, or below ``folder``, stands for the same place in
+            the tree that is linted.
 
     Raises:
         ConfigurationError: pylint does not accept its configuration, or a plugin cannot be loaded.
@@ -63,6 +69,7 @@ class Linting:
         self.store = Store()
         self._waiting: deque[tuple[str, list[str], str, str]] = deque()
         self._known: set[tuple[str, str]] = set()
+        self._reporter = Reporter()
         os.chdir(folder)
         before = set(sys.modules)
         self._linter = self._configured(arguments)
@@ -78,31 +85,31 @@ class Linting:
     def _configured(self, arguments: list[str]) -> PyLinter:
         captured: list[PyLinter] = []
 
-        def capture(linter: PyLinter, files_or_modules: Any) -> None:
+        def capture(linter: PyLinter, _files: object) -> None:
             captured.append(linter)
-            raise _Captured
+            raise _CapturedError
 
         original = PyLinter.check
         said = io.StringIO()
-        PyLinter.check = capture  # type: ignore[method-assign]
+        setattr(PyLinter, "check", capture)  # noqa: B010  (mypy lets nobody assign to a method)
         try:
             with redirect_stderr(said), redirect_stdout(said):
                 # "." stands for the files: pylint refuses to begin without any
-                lint.Run([*arguments, "--jobs=1", "--persistent=n", "--", "."], reporter=Reporter(), exit=False)
-        except _Captured:
+                lint.Run([*arguments, "--jobs=1", "--persistent=n", "--", "."], reporter=self._reporter, exit=False)
+        except _CapturedError:
             pass
         except SystemExit:
             raise ConfigurationError(said.getvalue().strip()[-4000:] or "pylint exited") from None
         except Exception as error:  # noqa: BLE001  (a plugin, an init-hook and pylint itself may raise anything)
             raise ConfigurationError(f"{type(error).__name__}: {error}\n{said.getvalue()[-4000:]}".strip()) from None
         finally:
-            PyLinter.check = original  # type: ignore[method-assign]
+            setattr(PyLinter, "check", original)  # noqa: B010
         if not captured:
             raise ConfigurationError(said.getvalue().strip()[-4000:] or "pylint did not begin")
         return captured[0]
 
     def describe(self) -> dict[str, Any]:
-        """Return the versions, ``sys_path``, and ``plugins``: files below the folder that the configuration imported."""
+        """Return the versions, ``sys_path``, and ``plugins``: the folder's files that the configuration imported."""
         return {
             "pylint": pylint.__version__,
             "astroid": astroid.__version__,
@@ -131,15 +138,15 @@ class Linting:
         self._move_finders(root)
         importlib.invalidate_caches()
         linter = self._linter
-        reporter = linter.reporter
-        assert isinstance(reporter, Reporter)
+        reporter = self._reporter
+        reporter.path_strip_prefix = root + os.sep
         _note_what_messages_are_about(linter, reporter)
         search: list[str] = []
         self.store.on_first_build = lambda: search.extend(sys.path)
         with self.store.use(root, path):
             linter.check([path])
         messages = [
-            _plain(message, whole)
+            _plain(message, whole=whole)
             for message, whole in zip(reporter.messages, reporter.whole, strict=True)
             if os.path.normpath(message.path) == os.path.normpath(path)
         ]
@@ -246,21 +253,21 @@ class Linting:
         self._waiting.extendleft((root, search, each, file) for each, file in reversed(found))
 
 
-class _Captured(BaseException):
+class _CapturedError(BaseException):
     """pylint is about to begin."""
 
 
 def _note_what_messages_are_about(linter: PyLinter, reporter: Reporter) -> None:
-    original = linter._add_one_message
+    original: Callable[..., None] = linter._add_one_message
 
-    def add_one_message(definition: Any, line: Any, node: Any, *rest: Any) -> None:
+    def add_one_message(definition: object, line: object, node: object, *rest: object) -> None:
         reporter.about = node
         original(definition, line, node, *rest)
 
-    linter._add_one_message = add_one_message  # type: ignore[method-assign]
+    setattr(linter, "_add_one_message", add_one_message)  # noqa: B010
 
 
-def _plain(message: Any, whole: bool) -> dict[str, Any]:
+def _plain(message: Message, *, whole: bool) -> dict[str, Any]:
     return {
         "path": message.path,
         "line": message.line,
@@ -294,8 +301,6 @@ def _places(root: str, folder: str, parts: list[str], names: dict[tuple[str, str
 
 def _imports(path: str, package: str) -> list[str]:
     """Return the modules that a file imports, absolute, those that only may be modules too."""
-    import ast
-
     try:
         with open(path, "rb") as file:
             tree = ast.parse(file.read())

@@ -2,9 +2,10 @@
 
 Building a module is not a matter of its file alone: while it is built, astroid looks other modules up, and adds the
 attributes that this module sets on other modules' classes to those classes. So each build is recorded: what it looked
-up, what it found, and what it did to others. What it did to others is undone afterwards, and done again where the module
-is used: a class has an attribute from elsewhere only once the module that sets it was loaded, as in a fresh process. A
-recording is used only where each of its look-ups gives what it gave then, and is never used for the file that is linted.
+up, what it found, and what it did to others. What it did to others is undone afterwards, and done again where the
+module is used: a class has an attribute from elsewhere only once the module that sets it was loaded, as in a fresh
+process. A recording is used only where each of its look-ups gives what it gave then, and never for the file that is
+linted.
 """
 
 from __future__ import annotations
@@ -13,15 +14,21 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Callable, Iterator
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
-from astroid import bases, builder, manager, nodes
+from astroid import bases, nodes
+from astroid.builder import AstroidBuilder
 from astroid.context import _invalidate_cache
 from astroid.exceptions import AstroidBuildingError
 from astroid.inference_tip import clear_inference_tip_cache
-from astroid.interpreter._import import spec
+from astroid.interpreter._import import spec, util
 from astroid.manager import AstroidManager
+from astroid.modutils import _cache_normalize_path_, _has_init, cached_os_path_isfile
 from astroid.nodes._base_nodes import LookupMixIn
+
+if TYPE_CHECKING:
+    from astroid.rebuilder import TreeRebuilder
 
 MAX_VARIANTS = 3
 """Recordings of one file: it may have been built while different others were half built."""
@@ -45,7 +52,14 @@ class Recording:
         self.steps: list[tuple[Any, ...]] = []
         self._seen: set[tuple[str, bool]] = set()
 
-    def look(self, name: str, use_cache: bool, found: nodes.Module | None, partial: bool) -> None:
+    @property
+    def built(self) -> nodes.Module:
+        """What came of it, once it has been kept."""
+        if self.module is None:
+            raise ValueError("nothing came of this recording")
+        return self.module
+
+    def look(self, name: str, found: nodes.Module | None, *, use_cache: bool, partial: bool) -> None:
         """Note the first look-up of a name."""
         if (name, use_cache) not in self._seen:
             self._seen.add((name, use_cache))
@@ -73,18 +87,16 @@ class Store:
         self.looked: dict[str, None] = {}
         self.built: dict[str, str] = {}
         self.on_first_build: Callable[[], None] = lambda: None
-        self._originals = {
-            "file_build": builder.AstroidBuilder.file_build,
-            "module_build": builder.AstroidBuilder.module_build,
-            "_post_build": builder.AstroidBuilder._post_build,
-            "delayed_assattr": builder.AstroidBuilder.delayed_assattr,
-            "ast_from_module_name": AstroidManager.ast_from_module_name,
-            "cache_module": AstroidManager.cache_module,
-            "_build_stub_module": AstroidManager._build_stub_module,
-        }
+        # astroid's own, which ours call
+        self._file_build_of = _replaced(AstroidBuilder, "file_build", self._file_build)
+        self._module_build_of = _replaced(AstroidBuilder, "module_build", self._module_build)
+        self._post_build_of = _replaced(AstroidBuilder, "_post_build", self._post_build)
+        self._delayed_assattr_of = _replaced(AstroidBuilder, "delayed_assattr", self._delayed_assattr)
+        self._look_of = _replaced(AstroidManager, "ast_from_module_name", self._look)
+        self._cache_module_of = _replaced(AstroidManager, "cache_module", self._cache_module)
+        self._build_stub_module_of = _replaced(AstroidManager, "_build_stub_module", self._stub)
         self._stubs: dict[str, nodes.Module] = {}
-        self._install()
-        builder.AstroidBuilder(self._manager)  # astroid builds the builtins with the first of them
+        AstroidBuilder(self._manager)  # astroid builds the builtins with the first of them
         self._bootstrap: dict[str, nodes.Module] = dict(self._manager.astroid_cache)
 
     def __len__(self) -> int:
@@ -144,68 +156,30 @@ class Store:
 
     # Between astroid and its files
 
-    def _install(self) -> None:
-        store = self
-
-        def file_build(self: builder.AstroidBuilder, path: str, modname: str | None = None) -> nodes.Module:
-            return store._file_build(self, path, modname)
-
-        def module_build(self: builder.AstroidBuilder, module: Any, modname: str | None = None) -> nodes.Module:
-            return store._module_build(self, module, modname)
-
-        def post_build(self: builder.AstroidBuilder, module: nodes.Module, tree: Any, encoding: str) -> nodes.Module:
-            return store._post_build(self, module, tree, encoding)
-
-        def delayed_assattr(self: builder.AstroidBuilder, node: nodes.AssignAttr) -> None:
-            store._delayed_assattr(self, node)
-
-        def ast_from_module_name(
-            self: AstroidManager, modname: str | None, context_file: str | None = None, use_cache: bool = True
-        ) -> nodes.Module:
-            return store._look(modname, context_file, use_cache)
-
-        def cache_module(self: AstroidManager, module: nodes.Module) -> None:
-            store._cache_module(module)
-
-        def build_stub_module(self: AstroidManager, modname: str) -> nodes.Module:
-            return store._stub(modname)
-
-        patches = {
-            builder.AstroidBuilder: (file_build, module_build, delayed_assattr),
-            AstroidManager: (ast_from_module_name, cache_module),
-        }
-        for owner, functions in patches.items():
-            for function in functions:
-                setattr(owner, function.__name__, function)
-        builder.AstroidBuilder._post_build = post_build
-        AstroidManager._build_stub_module = build_stub_module
-
-    def _file_build(self, caller: builder.AstroidBuilder, path: str, modname: str | None) -> nodes.Module:
-        original = self._originals["file_build"]
+    def _file_build(self, caller: AstroidBuilder, path: str, modname: str | None = None) -> nodes.Module:
         self.read[path] = None
         if self._entry and os.path.abspath(path) == self._entry:
             self._entry = ""
             self.on_first_build()
-            return self._built(None, lambda: original(caller, path, modname))
+            return self._built(None, lambda: self._file_build_of(caller, path, modname))
         if modname is None:
-            return self._built(None, lambda: original(caller, path, modname))
+            return self._built(None, lambda: self._file_build_of(caller, path, modname))
         try:
             key = self._key(modname, path)
         except OSError:
-            return original(caller, path, modname)  # astroid's own complaint
-        return self._take(key, path, lambda: original(caller, path, modname))
+            failed: nodes.Module = self._file_build_of(caller, path, modname)  # with astroid's own complaint
+            return failed
+        return self._take(key, path, lambda: self._file_build_of(caller, path, modname))
 
-    def _module_build(self, caller: builder.AstroidBuilder, module: Any, modname: str | None) -> nodes.Module:
-        original = self._originals["module_build"]
+    def _module_build(self, caller: AstroidBuilder, module: ModuleType, modname: str | None = None) -> nodes.Module:
         name = modname or module.__name__
-        return self._take((name, "live", False), "", lambda: original(caller, module, modname))
+        return self._take((name, "live", False), "", lambda: self._module_build_of(caller, module, modname))
 
     def _take(self, key: Key, path: str, build: Callable[[], nodes.Module]) -> nodes.Module:
         variants = self._recordings.get(key, [])
         for recording in variants:
             if self._replay(recording, path):
-                assert recording.module is not None
-                return recording.module
+                return recording.built
         if not self._recording:
             self.built[key[0]] = path
             return self._built(None, build)
@@ -228,18 +202,20 @@ class Store:
             if recording is not None:
                 self._partial.discard(id(recording.module))
 
-    def _post_build(self, caller: Any, module: nodes.Module, tree: Any, encoding: str) -> nodes.Module:
+    def _post_build(
+        self, caller: AstroidBuilder, module: nodes.Module, tree: TreeRebuilder, encoding: str
+    ) -> nodes.Module:
         recording = self._stack[-1] if self._stack else None
         if recording is not None and recording.module is None:
             recording.module = module
         self._partial.add(id(module))
         try:
-            result: nodes.Module = self._originals["_post_build"](caller, module, tree, encoding)
+            built: nodes.Module = self._post_build_of(caller, module, tree, encoding)
         finally:
             self._partial.discard(id(module))
-        return result
+        return built
 
-    def _cache_module(self, module: nodes.Module) -> None:
+    def _cache_module(self, astroid: AstroidManager, module: nodes.Module) -> None:
         recording = self._stack[-1] if self._stack else None
         if recording is not None:
             if recording.module is None:  # a live module is cached first and filled then
@@ -247,35 +223,40 @@ class Store:
                 self._partial.add(id(module))
             elif recording.module is not module and module.name:
                 recording.steps.append(("cache", module))
-        self._originals["cache_module"](self._manager, module)
+        self._cache_module_of(astroid, module)
 
-    def _stub(self, modname: str) -> nodes.Module:
+    def _stub(self, astroid: AstroidManager, modname: str) -> nodes.Module:
         if modname not in self._stubs:
-            self._stubs[modname] = self._originals["_build_stub_module"](self._manager, modname)
+            self._stubs[modname] = self._build_stub_module_of(astroid, modname)
         stub = self._stubs[modname]
-        self._manager.astroid_cache.setdefault(modname, stub)
+        astroid.astroid_cache.setdefault(modname, stub)
         return stub
 
-    def _look(self, modname: str | None, context_file: str | None, use_cache: bool) -> nodes.Module:
-        original = self._originals["ast_from_module_name"]
+    def _look(
+        self,
+        astroid: AstroidManager,
+        modname: str | None,
+        context_file: str | None = None,
+        use_cache: bool = True,  # noqa: FBT001, FBT002  (astroid's own)
+    ) -> nodes.Module:
         if modname is not None:
             self.looked[modname] = None
         recording = self._stack[-1] if self._recording and self._stack else None
-        found = None
+        found: nodes.Module | None = None
         try:
-            found = original(self._manager, modname, context_file, use_cache)
+            module: nodes.Module = self._look_of(astroid, modname, context_file, use_cache)
+            found = module
         finally:
             if recording is not None and modname is not None:
-                recording.look(modname, use_cache, found, id(found) in self._partial)
-        return found
+                recording.look(modname, found, use_cache=use_cache, partial=id(found) in self._partial)
+        return module
 
-    def _delayed_assattr(self, caller: Any, node: nodes.AssignAttr) -> None:
-        original = self._originals["delayed_assattr"]
+    def _delayed_assattr(self, caller: AstroidBuilder, node: nodes.AssignAttr) -> None:
         if not self._recording:
-            original(caller, node)
+            self._delayed_assattr_of(caller, node)
             return
         sizes = [(mapping, len(mapping.get(node.attrname, ()))) for mapping in _holders(node)]
-        original(caller, node)
+        self._delayed_assattr_of(caller, node)
         recording = self._stack[-1] if self._stack else None
         for mapping, size in sizes:
             if len(mapping.get(node.attrname, ())) > size:
@@ -286,8 +267,7 @@ class Store:
     # Using a recording
 
     def _replay(self, recording: Recording, path: str) -> bool:
-        module = recording.module
-        assert module is not None
+        module = recording.built
         cache = self._manager.astroid_cache
         mine = module.name not in cache
         if mine:
@@ -355,10 +335,21 @@ def forget_what_depends_on_paths(astroid: AstroidManager) -> None:
     spec._is_setuptools_namespace.cache_clear()
     for finder in spec._SPEC_FINDERS:
         finder.find_module.cache_clear()
-    manager.cached_os_path_isfile.cache_clear()
-    manager._cache_normalize_path_.cache_clear()
-    manager._has_init.cache_clear()
-    manager.util.is_namespace.cache_clear()
+    cached_os_path_isfile.cache_clear()
+    _cache_normalize_path_.cache_clear()
+    _has_init.cache_clear()
+    util.is_namespace.cache_clear()
+
+
+def _replaced(owner: type, name: str, method: Callable[..., nodes.Module | None]) -> Callable[..., Any]:
+    """Let a bound method of ours stand in for a method of astroid's, and return that."""
+    original: Callable[..., Any] = getattr(owner, name)
+
+    def stand_in(self: object, *args: object, **kwargs: object) -> nodes.Module | None:
+        return method(self, *args, **kwargs)
+
+    setattr(owner, name, stand_in)
+    return original
 
 
 def _holders(node: nodes.AssignAttr) -> list[dict[str, Any]]:
