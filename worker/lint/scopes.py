@@ -2,7 +2,7 @@
 
 - ``introduced``: what the change introduces (`worker.lint.introduced`).
 - ``lines``: what begins on a line that the change adds or alters.
-- ``files``: whole changed files; a file fails by its score, as git-pylint-commit-hook has it.
+- ``files``: whole changed files; a file fails by its score, as git-pylint-commit-hook has it, or by its messages.
 
 A file that a linter cannot read fails in each of them; in ``introduced``, when it was so before, only where the change
 adds lines to it, which nobody could judge.
@@ -24,20 +24,21 @@ def is_unparsable(message: Message) -> bool:
     return message.symbol in UNPARSABLE or message.severity is Severity.FATAL
 
 
-def fails(message: Message, fail_on: Severity = Severity.CONVENTION) -> bool:
+def fails(message: Message, fail_on: Severity | None = Severity.CONVENTION) -> bool:
     """Tell whether a message keeps a change from passing.
 
     Args:
         message: What a linter says.
-        fail_on: The lightest severity that does; info never does, and a file that cannot be read always does.
+        fail_on: The lightest severity that does, None when none does; info never does, and a file that cannot be read
+            always does.
     """
-    if message.severity is Severity.INFO:
-        return False
-    return is_unparsable(message) or WEIGHT[message.severity] >= WEIGHT[fail_on]
+    if is_unparsable(message):
+        return True
+    return fail_on is not None and message.severity is not Severity.INFO and WEIGHT[message.severity] >= WEIGHT[fail_on]
 
 
 def introduced(
-    comparison: Comparison, changes: Iterable[ChangedFile], fail_on: Severity = Severity.CONVENTION
+    comparison: Comparison, changes: Iterable[ChangedFile], fail_on: Severity | None = Severity.CONVENTION
 ) -> tuple[Finding, ...]:
     """Return the findings of scope ``introduced``."""
     added = _added_lines(changes)
@@ -49,7 +50,7 @@ def introduced(
 
 
 def lines(
-    after: Mapping[str, Iterable[Said]], changes: Iterable[ChangedFile], fail_on: Severity = Severity.CONVENTION
+    after: Mapping[str, Iterable[Said]], changes: Iterable[ChangedFile], fail_on: Severity | None = Severity.CONVENTION
 ) -> tuple[Finding, ...]:
     """Return the findings of scope ``lines``.
 
@@ -67,20 +68,24 @@ def lines(
 
 
 def files(
-    after: Mapping[str, Iterable[Said]], changes: Iterable[ChangedFile], scored: Iterable[Score]
+    after: Mapping[str, Iterable[Said]],
+    changes: Iterable[ChangedFile],
+    scored: Iterable[Score],
+    fail_on: Severity | None = None,
 ) -> tuple[Finding, ...]:
     """Return the findings of scope ``files``: all messages about changed files.
 
-    They fail where their file's score is below its limit. Nothing but the score decides, so no severity is asked for.
+    Those of a file whose score is below its limit fail, and such as are severe enough.
 
     Args:
         after: Path after the change -> what linters say of the file.
         changes: All files that the change touches.
         scored: What `scores` returned.
+        fail_on: See `fails`.
     """
     below = {score.path for score in scored if not score.passes}
     return tuple(
-        Finding(message, source, fails=is_unparsable(message) or (path in below and fails(message)))
+        Finding(message, source, fails=fails(message, Severity.CONVENTION if path in below else fail_on))
         for path in sorted(_added_lines(changes))
         for message, source in sorted(after.get(path, ()), key=_by_place)
     )
