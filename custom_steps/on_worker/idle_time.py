@@ -1,4 +1,4 @@
-"""Run a command in the worker's idle time: lowest priority, until the next build needs the machine or the worker ends."""
+"""Run a command in the worker's idle time, until a build needs the machine or the worker ends."""
 
 import contextlib
 import fcntl
@@ -74,7 +74,7 @@ def _run(command: Sequence[str], env: Mapping[str, str], folder: Path, worker: i
     os.nice(LOWEST)
     with contextlib.suppress(OSError):
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    process = subprocess.Popen(command, env=env)  # noqa: S603 - the lint program itself
+    process = subprocess.Popen(command, env=env, pass_fds=(lock,))  # noqa: S603 - the lint program itself
     ended = os.pidfd_open(process.pid)
     select.select([worker, ended], [], [])
     path.unlink()
