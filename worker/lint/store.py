@@ -150,8 +150,8 @@ def _digest(record: bytes | memoryview) -> bytes:
     return hashlib.blake2b(record, digest_size=DIGEST_BYTES).digest()
 
 
-def _framed(record: Any) -> bytes:
-    data = marshal.dumps(record, MARSHAL_VERSION)
+def _framed(record: object) -> bytes:
+    data = marshal.dumps(record, MARSHAL_VERSION)  # type: ignore[arg-type]  # `Store` says what records are made of
     return b"".join((_digest(data), len(data).to_bytes(LENGTH_BYTES, "big"), data))
 
 
