@@ -2,17 +2,16 @@
 
 import json
 import types
+from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass
-from enum import Enum
-from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
+from enum import EnumType
+from typing import Any, cast, get_args, get_origin, get_type_hints
 
 from worker.lint.model import Finding, Outcome
 
 from .words import summary
 
 VERSION = 1
-
-T = TypeVar("T")
 
 
 def render(outcome: Outcome) -> str:
@@ -37,15 +36,15 @@ def load(text: str) -> Outcome:
         ValueError: It is no such object, or one of another version; the text says what is wrong and where.
     """
     document = json.loads(text)
-    if not isinstance(document, dict) or document.get("version") != VERSION:
-        found = document.get("version") if isinstance(document, dict) else None
+    version = document.get("version") if isinstance(document, dict) else None
+    if version != VERSION:
         raise ValueError(
-            f"this is no output of autogate-lint --format json in version {VERSION}, but version {found!r}: "
+            f"this is no output of autogate-lint --format json in version {VERSION}, but has version {version!r}: "
             "use the same release of Autogate on the worker and here"
         )
-    findings = document.get("findings")
+    findings = document.get("findings", [])
     nested = [_nested(each) for each in findings] if isinstance(findings, list) else findings
-    return _read(Outcome, {**document, "findings": nested}, "outcome")
+    return cast("Outcome", _read(Outcome, {**document, "findings": nested}, "outcome"))
 
 
 def _flat(finding: Finding) -> dict[str, object]:
@@ -56,27 +55,25 @@ def _nested(finding: object) -> object:
     return {**finding, "message": finding} if isinstance(finding, dict) else finding
 
 
-def _read(kind: type[T], value: object, where: str) -> T:
-    """Return ``value`` as a dataclass, an enum, a tuple, an optional value, or a plain one."""
+def _read(kind: Any, value: Any, where: str) -> Any:  # noqa: ANN401  (what it returns is of the kind asked for)
+    """Return ``value`` as a dataclass, a tuple, an optional value, an enum, or a plain one."""
     if isinstance(kind, types.UnionType):
-        return cast("T", None if value is None else _read(get_args(kind)[0], value, where))
+        return None if value is None else _read(get_args(kind)[0], value, where)
     if get_origin(kind) is tuple and isinstance(value, list):
         item = get_args(kind)[0]
-        return cast("T", tuple(_read(item, each, f"{where}[{index}]") for index, each in enumerate(value)))
+        return tuple(_read(item, each, f"{where}[{index}]") for index, each in enumerate(value))
     if is_dataclass(kind) and isinstance(value, dict):
         return _read_fields(kind, value, where)
-    if issubclass(kind, Enum) and isinstance(value, str):
+    if isinstance(kind, EnumType) and value in list(kind):
         return kind(value)
-    if kind is float and type(value) in {int, float}:
-        return cast("T", value)
-    if type(value) is not kind:
-        raise ValueError(f"{where} is {value!r:.100}, which is no {kind.__name__}")
-    return value
+    if type(value) is kind or (kind is float and type(value) is int):
+        return value
+    raise ValueError(f"{where} is {value!r:.100}, which is no {getattr(kind, '__name__', kind)}")
 
 
-def _read_fields(kind: type[T], value: dict[str, Any], where: str) -> T:
+def _read_fields(kind: Any, value: Mapping[str, Any], where: str) -> Any:  # noqa: ANN401  (as above)
     hints = get_type_hints(kind)
-    known = [field.name for field in fields(cast("Any", kind)) if field.name in value]
+    known = [field.name for field in fields(kind) if field.name in value]
     try:
         return kind(**{name: _read(hints[name], value[name], f"{where}.{name}") for name in known})
     except TypeError as error:
