@@ -30,7 +30,7 @@ from .model import ChangedFile, Message, Severity
 Said = tuple[Message, str]
 """A message, and the line of code that it is about, with or without its end."""
 
-UNPARSABLE = frozenset({"syntax-error", "parse-error", "invalid-syntax", "E999"})
+UNPARSABLE = frozenset({"syntax-error", "parse-error", "invalid-syntax", "E902", "E999"})
 """What pylint and ruff call a file that they cannot read; they say little or nothing else of it."""
 
 ABOUT_FILES = frozenset(

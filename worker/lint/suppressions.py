@@ -79,13 +79,14 @@ NOQA = re.compile(
     re.IGNORECASE,
 )
 CODE = re.compile(r"[A-Z]+[0-9]+")
+BRACKETED = re.compile(r"#\s*ruff\s*:\s*(ignore|disable|file-ignore)\s*\[([^\]]*)\]")
 
 NUMBERED = re.compile(r"[A-Z]{1,4}[0-9]{2,}", re.IGNORECASE)
 UNDIVIDED = {"fatal", "fixme", "reimported", "unreachable"}
 """pylint's messages whose names have no hyphen; any other such word is a category or a checker."""
 
 BARE_HEAD = re.compile(r"\s*(?:try|else|finally|except|class\s+\w+\s*(?:\(\s*\))?)\s*:")
-HINT = re.compile(rb"pylint:|noqa", re.IGNORECASE)
+HINT = re.compile(rb"pylint:|noqa|ruff\s*:", re.IGNORECASE)
 
 
 def found(content: bytes, *, ruff: bool = False) -> list[Suppression]:
@@ -223,6 +224,10 @@ def _silenced(comment: str, reach: Reach, *, ruff: bool) -> Iterator[tuple[str, 
         word, reaches = ("ruff: noqa", Reach.MODULE) if noqa["file"] else ("noqa", Reach.LINE)
         for code in silent:
             yield "ruff", code, reaches, word if code == ALL else f"{word}: {code}"
+    for action, rules in BRACKETED.findall(comment):
+        reaches = {"ignore": Reach.LINE, "disable": reach, "file-ignore": Reach.MODULE}[action]
+        for rule in re.findall(r"[\w-]+", rules):
+            yield "ruff", rule, reaches, f"ruff: {action}[{rule}]"
 
 
 def _comments(content: bytes) -> Iterator[tuple[int, int, str, Reach]]:
