@@ -8,10 +8,10 @@ from typing import Any, NoReturn, cast
 
 from .model import Severity
 from .output import FORMATS
+from .scopes import LIMIT
 
 NOTHING = "nothing"
 MAX_SCORE = 10.0
-HOOK_LIMIT = 8.0
 HELP_WIDTH = 100
 
 DESCRIPTION = """\
@@ -51,7 +51,7 @@ class Options:
         base: The revision that the change is compared with.
         staged: Whether the index is judged instead of the work tree.
         scope: ``introduced``, ``lines`` or ``files``.
-        limit: The least score of a changed file; None means that scores do not count.
+        limit: The least score with which a changed file passes; None means that scores do not count.
         fail_on: The lightest severity that fails; None means that none does.
         also: Further linters: ``ruff``.
         config_from: The tree whose configuration is obeyed: ``base``, or ``merge`` for the one after the change.
@@ -113,7 +113,9 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> Options:
     """
     parser = _parser()
     given = vars(parser.parse_args(arguments))
-    limit, fail_on = _judged_by(given["scope"], given.pop("limit"), given.pop("fail_on"))
+    whole_files = given["scope"] == "files"
+    fail_on = given["fail_on"] or (NOTHING if whole_files else Severity.CONVENTION)
+    limit = LIMIT if whole_files and given["limit"] is None else given["limit"]
     if given["warm"] and (given["paths"] or given["staged"]):
         parser.error("--warm takes the whole of --base: leave out --staged and the paths")
     if given["warm"] and not given["cached"] and not given["server"]:
@@ -124,18 +126,10 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> Options:
             "paths": tuple(given["paths"]),
             "also": tuple(dict.fromkeys(given["also"])),
             "limit": limit,
-            "fail_on": fail_on,
+            "fail_on": None if fail_on == NOTHING else Severity(fail_on),
             "cache": _cache_folder(given["cache"], environ),
         }
     )
-
-
-def _judged_by(scope: str, limit: float | None, fail_on: str | None) -> tuple[float | None, Severity | None]:
-    """Return the limit and the severity that count; with neither given, whole files are judged as the hook does."""
-    if scope == "files" and fail_on is None:
-        return HOOK_LIMIT if limit is None else limit, None
-    severity = None if fail_on == NOTHING else Severity(fail_on or Severity.INFO)
-    return limit, severity
 
 
 def _cache_folder(given: str | None, environ: Mapping[str, str]) -> str:
@@ -170,7 +164,7 @@ def _parser() -> argparse.ArgumentParser:
         "paths",
         nargs="*",
         metavar="PATH",
-        help="judge only these files and folders; '--' in front where one begins with -",
+        help="judge only these files and folders",
     )
     _what_is_judged(parser)
     _what_passes(parser)
@@ -213,23 +207,23 @@ def _what_passes(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("what passes")
     group.add_argument(
         "--fail-on",
-        choices=(*Severity, NOTHING),
+        choices=[*map(str, Severity), NOTHING],
         metavar="SEVERITY",
-        help=f"the lightest that fails: {', '.join(Severity)} or {NOTHING} (default: info, which is all; "
-        f"with --scope files: {NOTHING}, but for the score)",
+        help=f"the lightest that fails: {', '.join(Severity)} or {NOTHING} (default: convention; with --scope files: "
+        f"{NOTHING}, so that the score judges); a file that cannot be read always fails",
     )
     group.add_argument(
         "--limit",
         type=_score,
         metavar="SCORE",
-        help="fail a changed file with a score below it, at most 10 (default: none; with --scope files, and without "
-        f"--fail-on: {HOOK_LIMIT})",
+        help=f"fail a changed file whose score is below it, at most 10 (default: none; with --scope files: {LIMIT})",
     )
     group.add_argument(
         "--suppressions",
         choices=("allow", "warn", "fail"),
         default="fail",
-        help="what becomes of new '# pylint: disable=…' and the like (default: fail)",
+        help="what becomes of new comments that switch messages off: allow says nothing, warn tells, fail (default) "
+        "tells, and fails what silences more than named messages on one line",
     )
 
 
