@@ -24,7 +24,7 @@ from pydantic.fields import FieldInfo
 from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import ErrorDetails
 
-from . import names, remote
+from . import linelinks, names, remote
 from .gitwords import branch_name_fault, without_userinfo
 from .names import Kind
 from .places import Places
@@ -232,12 +232,55 @@ class Lint(Table):
     """The lint builder: pylint on what the merge changes."""
 
     enabled: bool = Field(default=True, description="Whether there is a lint builder.")
-    limit: float = Field(default=8.0, ge=-10, le=10, description="Lowest score that a changed file may have.")
+    scope: Literal["introduced", "lines", "files"] = Field(
+        default="introduced",
+        description="'introduced' judges what the merge brings in, wherever it shows; 'lines' what is on lines that "
+        "it adds; 'files' whole changed files, by their score.",
+    )
+    limit: float | None = Field(
+        default=None,
+        ge=-10,
+        le=10,
+        description="Lowest score that a changed file may have; with scope 'files' 8.0 when left out, else none.",
+    )
+    fail_on: Literal["info", "convention", "refactor", "warning", "error", "fatal", "nothing"] | None = Field(
+        default=None,
+        description="The lightest severity that fails; when left out 'info', which is all, and with scope 'files' "
+        "'nothing', but for the score.",
+    )
+    also: tuple[Literal["ruff"], ...] = Field(default=(), description="Further linters, on the same terms.")
+    config_from: Literal["base", "merge"] = Field(
+        default="base",
+        description="Whose pylint configuration is obeyed; with 'merge' a change can switch off its own judge.",
+    )
+    suppressions: Literal["allow", "warn", "fail"] = Field(
+        default="fail", description="What becomes of new comments that switch messages off."
+    )
+    dependents: Literal["near", "all", "none"] = Field(
+        default="near",
+        description="Unchanged files that are judged too: 'near' import what changed, 'all' also do so through others.",
+    )
+    dependents_time: float = Field(
+        default=30, gt=0, description="Seconds that they may take; what is left out is said."
+    )
+    file_time: float = Field(default=120, gt=0, description="Seconds that one file may take.")
+    file_memory: int = Field(default=2048, ge=1, description="MiB that one file may take.")
     pylintrc: RelativePath | None = Field(
         default=None, description="pylint's configuration in the repository; pylint's own search when left out."
     )
+    link: str | None = Field(
+        default=None,
+        description="Address of a line at the forge, such as 'https://git.example.com/{revision}/{path}#L{line}'.",
+    )
     timeout: int = Field(default=1800, ge=1, description="Seconds without output after which it is stopped.")
     max_time: int = Field(default=7200, ge=1, description="Seconds after which it is stopped in any case.")
+
+    @field_validator("link")
+    @classmethod
+    def _is_a_template(cls, link: str | None) -> str | None:
+        if link is not None and (fault := linelinks.fault(link)):
+            raise ValueError(fault)
+        return link
 
 
 class Test(Table):
@@ -349,6 +392,11 @@ class Repository(Table):
     def remote(self) -> remote.Remote:
         """The parts of `url`."""
         return remote.parse(self.url)
+
+    @property
+    def line_link(self) -> str:
+        """The template of `linelinks`; empty where neither `lint.link` nor a known forge gives one."""
+        return self.lint.link or linelinks.template(self.remote)
 
     @property
     def fetch_url(self) -> str:

@@ -10,13 +10,14 @@ from buildbot.interfaces import IRenderable
 from buildbot.process.logobserver import LogLineObserver
 from buildbot.process.results import FAILURE, SUCCESS
 
+from autogate import linelinks
 from autogate.contract import FINDINGS_CATEGORY, MAX_FINDINGS, Cause
 from worker.lint.model import Outcome, Severity
 from worker.lint.output import json as wire
 from worker.lint.output import text
 
 from .cache import check_cache, default_cache
-from .lint_page import link_fault, page
+from .lint_page import page
 from .parsing.lint_findings import findings
 from .step import Stopped, WorkerStep, check_positive, check_relative
 
@@ -114,7 +115,7 @@ class DiffPylint(WorkerStep):
             config_error(f"DiffPylint: file_memory={file_memory!r} must be a whole number")
         if pylintrc is not None:
             check_relative("DiffPylint", "pylintrc", pylintrc)
-        if link is not None and not IRenderable.providedBy(link) and (fault := link_fault(link)):
+        if link is not None and not IRenderable.providedBy(link) and (fault := linelinks.fault(link)):
             config_error(f"DiffPylint: link={link!r} {fault}")
         check_cache("DiffPylint", cache)
         super().__init__(**kwargs)

@@ -1,11 +1,10 @@
 """A page about a lint run for Buildbot's UI: a piece of HTML without script, in which all text is escaped."""
 
-import string
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from html import escape
-from urllib.parse import quote, urlsplit
 
+from autogate import linelinks
 from worker.lint.model import Figures, Message, Outcome
 from worker.lint.output.sections import Entry, File, Section, sections
 from worker.lint.output.visible import visible
@@ -13,8 +12,6 @@ from worker.lint.output.words import count, figures
 
 MAX_ENTRIES = 1000
 """Buildbot's UI shows the page as a whole."""
-
-LINK_FIELDS = {"revision", "path", "line"}
 
 # Buildbot shows the piece within its own page, so that each rule names it; the colours are the browser's.
 STYLE = """\
@@ -42,7 +39,7 @@ def page(outcome: Outcome, summary: str, link: str, revision: str) -> str:
     Args:
         outcome: What the lint program found.
         summary: Its line for all of it.
-        link: Address of a line at the forge, as `link_fault` wants it; empty for none.
+        link: Address of a line at the forge, a template of `autogate.linelinks`; empty for none.
         revision: The commit that is judged. What was fixed is shown at the outcome's base.
     """
     shown = replace(outcome, findings=outcome.findings[:MAX_ENTRIES])
@@ -58,18 +55,6 @@ def page(outcome: Outcome, summary: str, link: str, revision: str) -> str:
         parts.append(f"<h3>Old</h3>\n<p>{outcome.old} in changed files were there before, and are left alone.</p>\n")
     text = f'<div class="autogate-lint">\n{STYLE}{"".join(parts)}</div>\n'
     return text.encode("ascii", "xmlcharrefreplace").decode("ascii")
-
-
-def link_fault(link: object) -> str:
-    """Return why a text is no address with ``{revision}``, ``{path}`` and ``{line}``; an empty string when it is."""
-    advice = "must be like https://git.example.com/{revision}/{path}#L{line}"
-    if not isinstance(link, str) or urlsplit(link).scheme not in {"http", "https"}:
-        return advice
-    try:
-        fields = [(name, form, how) for _, name, form, how in string.Formatter().parse(link) if name is not None]
-    except ValueError:
-        return advice
-    return "" if all(name in LINK_FIELDS and not form and not how for name, form, how in fields) else advice
 
 
 class _Links:
@@ -88,8 +73,7 @@ class _Links:
         """Return a link with a text that is HTML already; the text alone when there is no template."""
         if not self._template:
             return shown
-        name = quote(path.encode("utf-8", "surrogateescape"))
-        address = self._template.format(revision=quote(self._revision), path=name, line=line)
+        address = linelinks.fill(self._template, self._revision, path, line)
         return f'<a href="{escape(address)}" rel="noopener noreferrer">{shown}</a>'
 
 

@@ -14,10 +14,10 @@ from autogate.names import Kind
 from autogate.settings import Repository
 from master.build import JUDGES_SPEAK, GateBuild
 
-LINT_PACKAGES = ("pylint>=4.1,<4.2", "git-pylint-commit-hook==2.6.1")
+PYLINT = "pylint>=4.1,<4.2"
 
 _DESCRIPTIONS = {
-    Kind.LINT: "Lints what the merge changes, and nothing else.",
+    Kind.LINT: "Judges what the merge introduces, and nothing else.",
     Kind.TEST: "Runs the tests on the merge.",
     Kind.DEPLOY: "Deploys a target when it moved.",
 }
@@ -50,11 +50,21 @@ def _lint(repository: Repository) -> list[object]:
     lint = repository.lint
     return [
         _checkout(repository),
-        _virtualenv(repository, LINT_PACKAGES),
+        _virtualenv(repository, (PYLINT, *lint.also)),
         steps.SoftReset(),
-        steps.CommitHookPylint(
+        steps.DiffPylint(
+            scope=lint.scope,
             limit=lint.limit,
+            fail_on=lint.fail_on,
+            also=lint.also,
+            config_from=lint.config_from,
+            suppressions=lint.suppressions,
+            dependents=lint.dependents,
+            dependents_time=lint.dependents_time,
+            file_time=lint.file_time,
+            file_memory=lint.file_memory,
             pylintrc=lint.pylintrc,
+            link=repository.line_link or None,
             timeout=lint.timeout,
             maxTime=lint.max_time,
             updateBuildSummaryPolicy=JUDGES_SPEAK,

@@ -14,9 +14,6 @@ TOML = f"""\
 url = "{{url}}"
 poll_interval = 3600    # pushes are poked
 
-[lint]
-limit = 8.0
-
 [review]
 reviewers = ["{REVIEWER}"]
 """

@@ -90,7 +90,7 @@ def test_golden_steps_of_every_builder(places: Places) -> None:
     add(places, "till", 'url = "git@git.example.com:acme/till.git"\n[lint]\nenabled = false\n')
     config = assembled(places)
     assert {builder.name: step_names(config, builder.name) for builder in config["builders"]} == {
-        "shop-lint": ["checkout", "virtualenv", "reset", "pylint"],
+        "shop-lint": ["checkout", "virtualenv", "reset", "lint"],
         "shop-test": ["checkout", "virtualenv", "test"],
         "shop-deploy": ["checkout", "deploy"],
         "till-test": ["checkout", "virtualenv", "test"],
