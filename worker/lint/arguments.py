@@ -72,6 +72,7 @@ class Options:
         colour: ``auto``, ``always`` or ``never``.
         warm: Whether to bring server and cache to the base, instead of linting.
         stop_server: Whether to stop the repository's server, instead of linting.
+        raw: A file for every judgement of the run, as JSON; for measurements.
     """
 
     paths: tuple[str, ...]
@@ -99,6 +100,7 @@ class Options:
     colour: str
     warm: bool
     stop_server: bool
+    raw: str | None
 
 
 def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> Options:
@@ -284,6 +286,7 @@ def _means(parser: argparse.ArgumentParser) -> None:
         metavar="MIB",
         help="give up on a file that takes more memory (default: 2048)",
     )
+    group.add_argument("--raw", metavar="FILE", help=argparse.SUPPRESS)
     instead = group.add_mutually_exclusive_group()
     instead.add_argument(
         "--warm", action="store_true", help="bring server and cache to --base and lint nothing; for idle time"

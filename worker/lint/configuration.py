@@ -43,6 +43,11 @@ class Configuration:
     notes: tuple[str, ...]
     folder: str
 
+    @property
+    def without_plugins(self) -> str:
+        """The id that results depend on when no plugin or hook is of the tree."""
+        return self._final({})
+
     def with_plugins(self, tree: Tree, environment_id: str) -> str | None:
         """Return the id that results depend on: of this, and of the tree's files that plugins and hooks consist of.
 

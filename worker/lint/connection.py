@@ -25,9 +25,6 @@ PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "judge", "__m
 MAX_SOCKET_PATH = 100
 """Bytes; the kernel takes 107."""
 
-START_SECONDS = 60.0
-"""What a judge may take to be ready."""
-
 ANSWER_SECONDS = 10.0
 """What a judge that was ready before may take to say hello."""
 
@@ -90,6 +87,7 @@ class JudgeSettings:
         file_mebibytes: The memory that one file may take beyond what is shared.
         idle_seconds: A server that had nothing to do for so long ends.
         server_mebibytes: A server that has grown beyond this ends.
+        start_seconds: What a judge may take to be ready.
     """
 
     python: str
@@ -104,6 +102,7 @@ class JudgeSettings:
     file_mebibytes: int = 2048
     idle_seconds: float = 1800
     server_mebibytes: int = 1536
+    start_seconds: float = 60
 
 
 def judge_environment(environment: Mapping[str, str], home: str) -> dict[str, str]:
@@ -500,7 +499,7 @@ class JudgeConnection:
                 raise JudgeError(f"{self._settings.python} cannot be run ({error.strerror}): see --python") from None
         judge = _Judge(ours, shared=False, process=process, errors=errors)
         try:
-            judge.greet(START_SECONDS)
+            judge.greet(self._settings.start_seconds)
         except _TroubleError as error:
             said = judge.said()
             judge.kill()
@@ -519,7 +518,7 @@ class JudgeConnection:
             for _ in range(TRIES):
                 judge, place = self._dial_or_start(path)
                 try:
-                    judge.greet(_patience(place, started=judge.started))
+                    judge.greet(self._patience(place, started=judge.started))
                 except JudgeError:
                     judge.close()
                     raise
@@ -542,6 +541,11 @@ class JudgeConnection:
         except OSError as error:
             trouble = str(error)
         self.notes.append(f"no lint server could be had ({trouble}), and the run went on without one")
+
+    def _patience(self, place: os.stat_result, *, started: bool) -> float:
+        """Return how long to wait for a hello: one that another run has only just started may still be starting."""
+        age = 0.0 if started else max(0.0, time.time() - place.st_mtime)
+        return max(ANSWER_SECONDS, self._settings.start_seconds - age)
 
     def _dial_or_start(self, path: str) -> tuple[_Judge, os.stat_result]:
         """Connect to the server, or start it: of two runs that want to, one does.
@@ -581,6 +585,7 @@ class JudgeConnection:
             "folder": self._settings.folder,
             "home": self._settings.home,
             "jobs": self._settings.jobs,
+            "start_seconds": self._settings.start_seconds,
             "socket": path,
             "idle_seconds": self._settings.idle_seconds,
             "server_mebibytes": self._settings.server_mebibytes,
@@ -673,12 +678,6 @@ def _dial(path: str) -> socket.socket | None:
         channel.close()
         raise
     return channel
-
-
-def _patience(place: os.stat_result, *, started: bool) -> float:
-    """Return how long to wait for a hello: one that another run has only just started may still be starting."""
-    age = 0.0 if started else max(0.0, time.time() - place.st_mtime)
-    return max(ANSWER_SECONDS, START_SECONDS - age)
 
 
 def _retire(judge: _Judge) -> None:
