@@ -31,12 +31,12 @@ def key_of(configuration_id: str, environment_id: str, path: str, blob: str) -> 
 
 
 class ResultCache:
-    """Results under keys, in one folder; one object is used for one run of the program.
+    """Results under keys; one object is used for one run of the program.
 
     A key has several variants: results of the same file that differ in what astroid loaded for it.
 
     Args:
-        folder: Absolute; made when something is kept.
+        folder: The cache's, absolute; made when something is kept.
     """
 
     def __init__(self, folder: str) -> None:

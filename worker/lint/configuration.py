@@ -35,7 +35,7 @@ class Configuration:
         rcfile: The file to give pylint: relative to the tree's root, or absolute when it is outside; None when there is
             none and pylint is to use its defaults.
         notes: Sentences for the reader, about files that pylint passes over because it cannot read them.
-        folder: Where plugins are remembered.
+        folder: The cache's; plugins are remembered there.
     """
 
     id: str
@@ -46,6 +46,11 @@ class Configuration:
     @property
     def without_plugins(self) -> str:
         """The id that results depend on when no plugin or hook is of the tree."""
+        return self._final({})
+
+    @property
+    def without_plugins(self) -> str:
+        """The id that results depend on where plugins and hooks consist of no file of the tree."""
         return self._final({})
 
     def with_plugins(self, tree: Tree, environment_id: str) -> str | None:
@@ -101,7 +106,7 @@ def read_configuration(
         root: Absolute path of the work tree: pylint may look in the folders above it.
         rcfile: A file relative to the tree's root to be taken instead of what pylint would find.
         environ: The environment's variables.
-        folder: Absolute; where what was parsed is remembered.
+        folder: The cache's, absolute; what was parsed is remembered there.
 
     Raises:
         ConfigurationError: ``rcfile`` is not in the tree, or a file outside that pylint would read is not readable.

@@ -77,7 +77,8 @@ def find_interpreter(option: str | None, environ: Mapping[str, str], folder: str
     Args:
         option: The setting ``--python``: a path, or a name on ``PATH``.
         environ: The environment's variables.
-        folder: Absolute; where what a Python says of itself is remembered, so that it need not be started again.
+        folder: The cache's, absolute; what a Python says of itself is remembered there, so that it need not be started
+            again.
 
     Raises:
         InterpreterError: none has pylint, or the first that has one has not 4.1.
@@ -113,8 +114,12 @@ def environment_id(interpreter: Interpreter, roots_to_leave_out: Sequence[str]) 
             own packages count all the same where its environment is below such a root.
     """
     parts = [FORMAT, sys.platform, interpreter.version, interpreter.pylint, interpreter.astroid, _judge()]
+    prefix = os.path.realpath(interpreter.prefix)
+    roots = [os.path.realpath(root) for root in roots_to_leave_out]
     for each in interpreter.sys_path:
-        if not any(_below(each, root) for root in roots_to_leave_out) or _below(each, interpreter.prefix):
+        path = os.path.realpath(each)
+        around = [root for root in roots if _below(path, root)]
+        if not around or (_below(path, prefix) and any(_below(prefix, root) for root in around)):
             parts += [each, interpreter.listings[each]]
     return _digest(parts)
 

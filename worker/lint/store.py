@@ -21,6 +21,8 @@ FRESH_SECONDS = 3600.0
 """A file that is written for longer than this was left by a process that was killed."""
 
 MARKER = "tidied"
+PLACE = "store"
+"""The folder in the cache's folder that is nobody else's."""
 
 
 class Store:
@@ -33,14 +35,15 @@ class Store:
     Any number of processes may read and write at once: a file is replaced as a whole, and the last writer wins.
 
     Args:
-        folder: Absolute; made when something is written.
+        folder: Absolute; the records are in a folder of their own in it, made when something is written.
 
     Attributes:
+        folder: That folder.
         trouble: Why something could not be written, in a sentence; empty while all goes well.
     """
 
     def __init__(self, folder: str) -> None:
-        self.folder = folder
+        self.folder = os.path.join(folder, PLACE)
         self.trouble = ""
         self._now = time.time()
         self._usable = self._ours()

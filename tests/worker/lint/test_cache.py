@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from worker.lint.cache import MAX_VARIANTS, ResultCache, key_of
 from worker.lint.model import Judgement, Loaded, Message, Severity
-from worker.lint.store import DAY, FRESH, MARKER
+from worker.lint.store import DAY, FRESH, MARKER, PLACE
 
 from .plain_tree import PlainTree
 
@@ -214,7 +214,7 @@ def test_a_full_disk_is_told_once_and_what_is_there_stays(tiny_disk: Path, tree:
     for number in range(3):
         cache.keep(key_of("", "", PATH, str(number)), PATH, Judgement(many), Loaded())
     assert cache.trouble == (
-        f"nothing new can be kept below {tiny_disk}/results: No space left on device; "
+        f"nothing new can be kept below {tiny_disk}/results/{PLACE}: No space left on device; "
         "free some space there or name another folder"
     )
     assert cache.look(KEY, PATH, tree) == (JUDGEMENT, loaded(tree))
@@ -251,22 +251,22 @@ def test_a_place_where_no_folder_can_be_is_told(tmp_path: Path, tree: PlainTree)
     assert "Not a directory" in cache.trouble
 
 
-def test_only_its_user_can_read_the_folder(folder: Path) -> None:
+def test_only_its_user_can_read_the_results(folder: Path) -> None:
     ResultCache(str(folder)).keep(KEY, PATH, JUDGEMENT, Loaded())
-    assert folder.stat().st_mode & 0o777 == 0o700
-    folder.chmod(0o755)
+    assert (folder / PLACE).stat().st_mode & 0o777 == 0o700
+    (folder / PLACE).chmod(0o755)
     ResultCache(str(folder))
-    assert folder.stat().st_mode & 0o777 == 0o700
+    assert (folder / PLACE).stat().st_mode & 0o777 == 0o700
 
 
 def test_what_another_user_put_there_is_not_read(folder: Path, tree: PlainTree) -> None:
     if os.geteuid() != 0:
         pytest.skip("NOT SHOWN: only root can give a folder away")
     ResultCache(str(folder)).keep(KEY, PATH, JUDGEMENT, Loaded())
-    os.chown(folder, 65534, 65534)
+    os.chown(folder / PLACE, 65534, 65534)
     cache = ResultCache(str(folder))
     assert cache.look(KEY, PATH, tree) is None
-    assert cache.trouble == f"{folder} belongs to another user; name a folder of your own"
+    assert cache.trouble == f"{folder / PLACE} belongs to another user; name a folder of your own"
 
 
 WRITER = """
@@ -326,14 +326,16 @@ def test_what_was_not_used_for_long_goes_first(folder: Path, tree: PlainTree) ->
         stat = files[key].stat()
         os.utime(files[key], (stat.st_mtime, stat.st_mtime - 3 * days * DAY))
     size = files[keys[0]].stat().st_size
-    old, killed, writing = keys[3], folder / f"killed{FRESH}", folder / f"writing{FRESH}"
-    for path, age in ((killed, DAY / 2), (writing, 0.0)):
+    killed, writing = folder / PLACE / f"killed{FRESH}", folder / PLACE / f"writing{FRESH}"
+    other = folder / "somebody else's"
+    for path, age in ((killed, DAY / 2), (writing, 0.0), (other, 2 * YEAR)):
         path.write_bytes(bytes(10 * size))
         os.utime(path, (0, path.stat().st_mtime - age))
-    assert ResultCache(str(folder)).look(old, PATH, tree) is not None
+    assert ResultCache(str(folder)).look(keys[3], PATH, tree) is not None
     ResultCache(str(folder)).tidy(2 * size + size // 2, YEAR)
     assert [files[key].exists() for key in keys] == [True, False, False, True], "used now, and least long ago"
     assert writing.exists()
+    assert other.exists()
     assert not killed.exists()
 
 
@@ -345,7 +347,7 @@ def test_what_is_too_old_goes_though_there_is_room_but_only_once_a_day(folder: P
     os.utime(file, (0, file.stat().st_mtime - 2 * YEAR))
     ResultCache(str(folder)).tidy(1 << 30, YEAR)
     assert file.exists()
-    marker = folder / MARKER
+    marker = folder / PLACE / MARKER
     os.utime(marker, (0, marker.stat().st_mtime - 2 * DAY))
     ResultCache(str(folder)).tidy(1 << 30, YEAR)
     assert not file.exists()

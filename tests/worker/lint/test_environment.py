@@ -244,3 +244,8 @@ def test_a_linted_tree_is_left_out_but_not_an_environment_in_it(tmp_path: Path) 
     assert environment.starts() == 1, "its names decide nothing about the Python"
     install(environment, "helper", "1.0")
     assert ident() != first
+    found = find(tmp_path, environment.python)
+    around = replace(found, prefix=str(tmp_path))
+    (root / "src" / "newer.py").write_text("")
+    again = replace(find(tmp_path, environment.python), prefix=str(tmp_path))
+    assert environment_id(again, [str(root)]) == environment_id(around, [str(root)]), "as /usr/src below /usr"
