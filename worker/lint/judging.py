@@ -117,7 +117,7 @@ class Judging:
         settle()
         if not submitted:
             return results
-        for done, (job, result) in enumerate(self._judge().lint(until=deadline), 1):
+        for done, (job, result) in enumerate(self._judge().lint(deadline=deadline), 1):
             need = submitted[str(job)]
             self.linted += 1
             self.say(f"linted {done} of {len(submitted)}: {need[1]}{'' if need[0] is Side.AFTER else ' (before)'}")
