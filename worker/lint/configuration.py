@@ -48,11 +48,6 @@ class Configuration:
         """The id that results depend on when no plugin or hook is of the tree."""
         return self._final({})
 
-    @property
-    def without_plugins(self) -> str:
-        """The id that results depend on where plugins and hooks consist of no file of the tree."""
-        return self._final({})
-
     def with_plugins(self, tree: Tree, environment_id: str) -> str | None:
         """Return the id that results depend on: of this, and of the tree's files that plugins and hooks consist of.
 
