@@ -1,16 +1,14 @@
 """What the formats for forges put beside lines of code."""
 
 import hashlib
-import re
 from collections import Counter
 from collections.abc import Iterable
 
+from worker.lint.introduced import wording
 from worker.lint.model import Finding, Message, Outcome, Severity
 
 from .visible import visible
 from .words import low_score, trouble
-
-NUMBER = re.compile(r"\d+")
 
 
 def low_scores(outcome: Outcome) -> list[Finding]:
@@ -37,7 +35,7 @@ def fingerprints(findings: Iterable[Finding]) -> list[str]:
     for finding in findings:
         message = finding.message
         line = "" if message.whole else " ".join(finding.source.split())
-        parts = (message.path, message.symbol, NUMBER.sub("", message.text), message.scope, line)
+        parts = (message.path, message.symbol, wording(message.text), message.scope, line)
         digest = hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:32]
         seen[digest] += 1
         known.append(f"{digest}:{seen[digest]}")
