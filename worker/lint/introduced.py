@@ -5,14 +5,11 @@ names count and free-standing numbers do not (``line 12``, ``(7/5)``). Of the li
 the head of a function or class only its name does, so that an old function that gets a parameter more stays old. What
 is about a module as a whole has no line. Messages are counted: the same error a second time is new.
 
-What finds no partner in its own file may be code that moved, and is looked for
+What finds no partner is looked for in another object of its file (a class was renamed, a block was wrapped), and then
+in the other changed files, where it stands on a line that the change adds: code that moved is added where it arrives,
+while an old line that becomes wrong is not. So an error that is taken away in one place and written again, by the same
+words, in another is code that moved.
 
-1. in the same file, in another object (a class was renamed, a block was wrapped);
-2. in the other changed files, in an object of the same name;
-3. in the other changed files, in any object, when it stands on a line that the change adds: code that moved is added
-   where it arrives, while an old line that becomes wrong is not.
-
-So an error that is taken away in one place and written again, by the same words, in another is code that moved.
 Files that the change does not touch (dependents) are compared with themselves only. Of equal messages those on lines
 that the change does not touch are the old ones.
 
@@ -21,7 +18,7 @@ shows on lines that the change does not touch is old: the code was there.
 """
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -68,7 +65,7 @@ ABOUT_HEADS = frozenset(
 
 PLACE = re.compile(r"\((?:[^()\n]*, )?line \d+\)")
 QUOTED = re.compile(r"""(?<!\w)(?:'[^'\n]*'|"[^"\n]*"|`[^`\n]*`)(?!\w)""")
-NUMBER = re.compile(r"(?<![\w.])(?:\d++(?:\.\d++)*+|0x[0-9a-fA-F]++)(?!\w)")
+NUMBER = re.compile(r"(?<!\w)(?:\d++(?:\.\d++)*+|0x[0-9a-fA-F]++)(?!\w)")
 HEAD = re.compile(r"\s*(?:async\s+)?(def|class)\s+(\w+)")
 KIND = re.compile(r"^(?:Function|Method) name\b")
 NAME = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
@@ -92,8 +89,8 @@ class Comparison:
 
 
 def compare(
-    before: Mapping[str, Iterable[Said]],
-    after: Mapping[str, Iterable[Said]],
+    before: Mapping[str, Collection[Said]],
+    after: Mapping[str, Collection[Said]],
     changes: Iterable[ChangedFile],
     hidden_before: Collection[tuple[str, str]] = (),
     hidden_after: Collection[tuple[str, str]] = (),
@@ -132,9 +129,16 @@ def wording(text: str) -> str:
 
 
 class _Place:
-    """A message with all that is compared of it."""
+    """A message with what is compared of it.
 
-    __slots__ = ("file", "loose", "message", "on_added_line", "said", "scope", "tail", "text", "touched", "whole")
+    Attributes:
+        file: Its path before the change.
+        line: Linter, symbol and the text of the line.
+        words: The message's wording.
+        words_anywhere: The same without the names of the objects and the module that it is in, which move along.
+    """
+
+    __slots__ = ("file", "line", "message", "on_added_line", "said", "touched", "whole", "words", "words_anywhere")
 
     def __init__(self, said: Said, file: str, *, touched: bool, on_added_line: bool) -> None:
         self.said = said
@@ -143,12 +147,9 @@ class _Place:
         self.touched = touched
         self.on_added_line = on_added_line
         self.whole = _is_about_file(message)
-        self.scope = message.scope
-        self.tail = message.scope.rpartition(".")[2]
-        text = "" if self.whole else _anchor(message.symbol, said[1])
-        words = wording(message.text)
-        self.text = (message.linter, message.symbol, words, text)
-        self.loose = (message.linter, message.symbol, _without_own_names(words, message), text)
+        self.line = (message.linter, message.symbol, "" if self.whole else _anchor(message.symbol, said[1]))
+        self.words = wording(message.text)
+        self.words_anywhere = _without_own_names(self.words, message)
 
 
 class _Comparing:
@@ -156,8 +157,8 @@ class _Comparing:
 
     def __init__(
         self,
-        before: Mapping[str, Iterable[Said]],
-        after: Mapping[str, Iterable[Said]],
+        before: Mapping[str, Collection[Said]],
+        after: Mapping[str, Collection[Said]],
         changes: tuple[ChangedFile, ...],
         hidden_before: Collection[tuple[str, str]],
         hidden_after: Collection[tuple[str, str]],
@@ -184,20 +185,32 @@ class _Comparing:
                 revealed = (file, message.linter) in unseen and message.symbol not in UNPARSABLE
                 (self.old if revealed and (place.whole or not place.on_added_line) else self.after).append(place)
         self.before.sort(key=_by_place)
+        self.arrivals = Counter((place.file, *place.line) for place in self.after if place.on_added_line)
         # The first of equals are the old ones: on untouched lines, and in the file of the same path.
         self.after.sort(key=lambda place: (place.on_added_line, place.message.path != place.file, _by_place(place)))
 
     def result(self) -> Comparison:
-        self._pair(lambda place: (place.file, place.scope, *place.text))
-        self._pair(lambda place: (place.file, place.whole, *place.loose))
+        self._pair(lambda place: (place.file, *place.line, place.words, place.message.scope))
+        self._pair(lambda place: (place.file, *place.line, place.words))
+        self._pair(lambda place: (place.file, *place.line, place.words_anywhere))
         self.before = [place for place in self.before if (place.file, place.message.linter) not in self.lost]
-        self._pair(lambda place: (place.tail, *place.loose), _moves_with_object, _moves_with_object)
-        self._pair(lambda place: place.loose, _moves, lambda place: _moves(place) and place.on_added_line)
+        self._pair(lambda place: (*place.line, place.words), _moves, self._arrives)
+        self._pair(lambda place: (*place.line, place.words_anywhere), _moves, self._arrives)
         return Comparison(
             tuple(place.said for place in sorted(self.after, key=_by_place)),
             tuple(place.message for place in self.before),
             tuple(place.said for place in sorted(self.old, key=_by_place)),
         )
+
+    def _arrives(self, place: _Place) -> bool:
+        """Tell whether a message may be about code that came from elsewhere.
+
+        Of lines with the same text git may call any added: as many as it calls so may have come.
+        """
+        if not _moves(place) or not self.arrivals[place.file, *place.line]:
+            return False
+        self.arrivals[place.file, *place.line] -= 1
+        return True
 
     def _pair(
         self,
@@ -213,8 +226,8 @@ class _Comparing:
         gone: set[int] = set()
         left: list[_Place] = []
         for place in self.after:
-            candidates = waiting.get(key(place)) if arrives(place) else None
-            if candidates:
+            candidates = waiting.get(key(place))
+            if candidates and arrives(place):
                 gone.add(candidates.pop())
                 self.old.append(place)
             else:
@@ -223,7 +236,7 @@ class _Comparing:
         self.after = left
 
 
-def _unparsable(side: Mapping[str, Iterable[Said]]) -> set[tuple[str, str]]:
+def _unparsable(side: Mapping[str, Collection[Said]]) -> set[tuple[str, str]]:
     return {
         (path, message.linter)
         for path, all_said in side.items()
@@ -240,10 +253,6 @@ def _moves(place: _Place) -> bool:
     return place.touched and not place.whole
 
 
-def _moves_with_object(place: _Place) -> bool:
-    return _moves(place) and bool(place.tail)
-
-
 def _by_place(place: _Place) -> tuple[str, int, int, str, str, str, str]:
     message = place.message
     return message.path, message.line, message.column, message.linter, message.symbol, message.text, message.scope
@@ -256,7 +265,6 @@ def _anchor(symbol: str, source: str) -> str:
 
 
 def _without_own_names(words: str, message: Message) -> str:
-    """Return a message's words without the names of the objects and the module that it is in: they move along."""
     parts = message.path.removesuffix(".py").removesuffix("/__init__").split("/")
     modules = {".".join(parts[start:]) for start in range(len(parts))}
     own = modules | set(message.scope.split(".")) | {message.scope}
