@@ -176,7 +176,11 @@ class Judging:
             else:
                 self.say(f"checking out {tree[:12]}")
                 at = snapshots.snapshot(self.options.cache, self.change.root, tree, side=side)
-                self._roots[side] = self._open.enter_context(at)
+                snapshot = self._open.enter_context(at)
+                self._roots[side] = snapshot.path
+                self.notes += [
+                    f"submodule {path} is not in this clone: nothing of it was found" for path in snapshot.missing
+                ]
         return self._roots[side]
 
     def _judge(self) -> JudgeConnection:
@@ -192,11 +196,18 @@ class Judging:
                 connection.stop()
                 connection.close()
                 connection = self._connect(self._final_id)
-            self._connection = self._open.enter_context(connection)
+            self._connection = connection
+            self._open.callback(self._let_go)
             if self.options.server:
                 self._server = ("started" if connection.started else "warm") if connection.shared else "none"
                 self._server_seconds = connection.seconds if connection.started else 0.0
         return self._connection
+
+    def _let_go(self) -> None:
+        if self._connection is not None:
+            self.notes += self._connection.notes
+            self._connection.close()
+            self._connection = None
 
     def _connect(self, final_id: str) -> JudgeConnection:
         folder = self._root(self.configured)
@@ -215,9 +226,7 @@ class Judging:
             file_seconds=self.options.file_time,
             file_mebibytes=self.options.file_memory,
         )
-        connection = JudgeConnection.open(settings, server=self.options.server)
-        self.notes = connection.notes
-        return connection
+        return JudgeConnection.open(settings, server=self.options.server)
 
 
 def _judgement(path: str, result: Result) -> Judgement:

@@ -54,7 +54,7 @@ class Run:
         self.change = changes.find_change(folder, options.base, staged=options.staged, paths=options.paths)
         self.before = trees.GitTree(self.change.root, self.change.base_tree)
         self.after: Tree = (
-            trees.WorkTree.of(self.change, self.before)
+            trees.WorkTree(self.change.root, self.before, self.change.differences)
             if self.change.after_tree is None
             else trees.GitTree(self.change.root, self.change.after_tree)
         )
@@ -111,7 +111,7 @@ class Run:
                 server=server,
                 server_seconds=server_seconds,
             )
-            notes = tuple(judging.notes)
+        notes = tuple(dict.fromkeys(judging.notes))
         rules = Rules(self.options.scope, self.options.fail_on, self.options.limit, Policy(self.options.suppressions))
         said = outcome(self.change.base, files, self.judgements, self._contents(pylint, files), rules, left_out)
         trouble = (f"results are not kept: {self._cache.trouble}",) if self._cache.trouble else ()

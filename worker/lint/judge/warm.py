@@ -185,7 +185,8 @@ class Store:
             return self._built(None, build)
         recording = Recording()
         module = self._built(recording, build)
-        if recording.module is module and len(variants) < MAX_VARIANTS:
+        unmoved = not path or self._key(key[0], path) == key  # a snapshot may be moved along meanwhile
+        if recording.module is module and unmoved and len(variants) < MAX_VARIANTS:
             self._recordings.setdefault(key, []).append(recording)
         return module
 
