@@ -22,6 +22,7 @@ LENGTH = struct.Struct("!Q")
 MAX_RESULT = 256 * 1024 * 1024
 MAX_PRINTED = 4096
 CHUNK = 1 << 20
+"""Bytes; a pipe holds fewer."""
 
 
 class Child:
@@ -93,30 +94,22 @@ class Child:
 
     def read_report(self) -> dict[str, Any] | Failure | None:
         """Read on; return the result, or why there is none, once there is one to be had."""
-        while self.report >= 0:
-            try:
-                chunk = os.read(self.report, CHUNK)
-            except BlockingIOError:
-                break
-            if not chunk:
+        if self.report >= 0:
+            chunk = _all_there_is(self.report)
+            if chunk == b"":
                 os.close(self.report)
                 self.report = -1
-            self._frame += chunk
-            if len(self._frame) > MAX_RESULT:
-                return Failure("pylint said more of this file than can be taken in: exclude it with ignore-paths")
+            self._frame += chunk or b""
         return self._result()
 
     def read_output(self) -> None:
         """Read on, and keep the end."""
-        while self.output >= 0:
-            try:
-                chunk = os.read(self.output, CHUNK)
-            except BlockingIOError:
-                return
-            if not chunk:
+        if self.output >= 0:
+            chunk = _all_there_is(self.output)
+            if chunk == b"":
                 os.close(self.output)
                 self.output = -1
-            self._printed += chunk
+            self._printed += chunk or b""
             del self._printed[:-MAX_PRINTED]
 
     def printed(self) -> str:
@@ -153,10 +146,10 @@ class Child:
         if len(self._frame) < LENGTH.size:
             return None
         (length,) = LENGTH.unpack_from(self._frame)
-        body = bytes(self._frame[LENGTH.size :])
-        if len(body) < length:
+        if len(self._frame) < LENGTH.size + length <= MAX_RESULT:
             return None
         try:
+            body = bytes(self._frame[LENGTH.size :])
             answer = json.loads(body)
             if "failure" in answer:
                 return Failure(str(answer["failure"]))
@@ -165,6 +158,14 @@ class Child:
             return Failure(
                 "what pylint's process said of this file cannot be read: correct the plugin that disturbs it"
             )
+
+
+def _all_there_is(descriptor: int) -> bytes | None:
+    """Read what a pipe holds, in one go, however fast its other end writes; None when it holds nothing."""
+    try:
+        return os.read(descriptor, CHUNK)
+    except BlockingIOError:
+        return None
 
 
 def _run(linting: "Linting", root: str, path: str, bounds: Limits, reported: int, printed: int, judge: int) -> NoReturn:

@@ -48,8 +48,11 @@ class Failure:
 def confine(limits: Limits, judge: int) -> None:
     """Confine the process that was just forked: it leads a session of its own and dies when the judge dies.
 
+    The judge watches both limits. The kernel watches the time, too, but not the memory: in many places pylint goes on
+    after a MemoryError, and then lacks messages.
+
     Args:
-        limits: Of which those that a judge watches have a backstop in the kernel here.
+        limits: Those of its file.
         judge: The judge's process id.
     """
     os.setsid()
@@ -57,10 +60,10 @@ def confine(limits: Limits, judge: int) -> None:
     if os.getppid() != judge:  # it died before the line above
         os.kill(os.getpid(), signal.SIGKILL)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    processor = math.ceil(limits.seconds) + 1
-    _lower(resource.RLIMIT_CPU, processor)
-    # Twice, so that it is the judge's look that ends it: a MemoryError may be swallowed and change a message.
-    _lower(resource.RLIMIT_AS, statm("self")[0] + 2 * limits.mebibytes * MEBIBYTE)
+    seconds = math.ceil(limits.seconds) + 1
+    _, most = resource.getrlimit(resource.RLIMIT_CPU)
+    if most == resource.RLIM_INFINITY or most > seconds:
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
     try:
         with open("/proc/self/oom_score_adj", "w") as file:
             file.write("1000")  # a machine without memory takes this process first
@@ -143,12 +146,3 @@ def of_signal(number: int, limits: Limits) -> Failure:
     except ValueError:
         name = f"signal {number}"
     return Failure(f"pylint's process was killed by {name} on this file: correct the plugin, or upgrade pylint")
-
-
-def _lower(what: int, limit: int) -> None:
-    """Lower a limit, unless there is a lower one."""
-    _, hard = resource.getrlimit(what)
-    if hard != resource.RLIM_INFINITY:
-        limit = min(limit, hard)
-    # One more for the processor: the soft one's signal, unlike SIGKILL, says what it is for.
-    resource.setrlimit(what, (limit, limit + 1 if hard == resource.RLIM_INFINITY else hard))

@@ -64,6 +64,7 @@ class Settings:
         folder: The tree in which pylint's configuration is read.
         home: The user's work tree.
         jobs: How many files at once; 0 for one a processor.
+        start_seconds: What it may take to be ready.
         socket: Where the server listens; empty for a process that serves one client.
         idle_seconds: A server without work ends after so long.
         server_mebibytes: A server that is bigger ends.
@@ -74,6 +75,7 @@ class Settings:
     folder: str
     home: str
     jobs: int
+    start_seconds: float
     socket: str = ""
     idle_seconds: float = 1800
     server_mebibytes: int = 1536
@@ -191,12 +193,12 @@ class Judge:
         try:
             while not self._is_over():
                 signal.setitimer(signal.ITIMER_REAL, WATCHDOG)
+                self._keep_clients()
                 for key, mask in self._selector.select(self._patience()):
                     if self._selector.get_map().get(key.fd) is key:  # one before it may have ended it
                         key.data(mask)
                 self._look_at_children()
                 self._begin()
-                self._keep_clients()
                 self._look_around()
                 if self._may_work() and time.monotonic() >= self._not_before:
                     self._work()
@@ -328,22 +330,29 @@ class Judge:
     def _finish(self, child: Child, answer: dict[str, Any] | Failure) -> None:
         _, client, job = self._children[child.pid]
         client.running.pop(job, None)
+        self._ignore(child)
         if isinstance(answer, Failure):
             result = _result(answer, child.printed())
         else:
             result = answer
             built = result.pop("built", None)
             if built and self._listener is not None:
-                self._linting.learn(child.root, built)
+                try:
+                    self._linting.learn(child.root, built)
+                except Exception as error:  # noqa: BLE001  (a plugin may have put anything into it)
+                    log(f"nothing is learned from {child.path!r} ({type(error).__name__}: {error})")
                 self._ahead = True
         self._bury(child)
         self._last_job = time.monotonic()
         client.tell({"done": job, "result": result})
 
-    def _bury(self, child: Child) -> None:
+    def _ignore(self, child: Child) -> None:
         for descriptor in (child.report, child.output):
             if descriptor >= 0 and descriptor in self._selector.get_map():
                 self._selector.unregister(descriptor)
+
+    def _bury(self, child: Child) -> None:
+        self._ignore(child)
         child.kill()
         del self._children[child.pid]
         self._dying.add(child.pid)
@@ -456,11 +465,11 @@ def main(text: str) -> int:
         The exit code: 0, or 1 when pylint could not be made ready (which the clients are told).
     """
     begin = time.monotonic()
-    signal.setitimer(signal.ITIMER_REAL, WATCHDOG)  # SIGALRM kills: no judge hangs for ever
     for number in (signal.SIGALRM, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
     os.closerange(3, resource.getrlimit(resource.RLIMIT_NOFILE)[0])  # whatever the client left open
     settings = Settings(**json.loads(text))
+    signal.setitimer(signal.ITIMER_REAL, settings.start_seconds)  # SIGALRM kills: no judge hangs for ever
     channel = _take_channel()
     try:
         from .linting import ConfigurationError, Linting  # noqa: PLC0415  (pylint may not be there)
