@@ -30,6 +30,7 @@ _ALWAYS = environment() | {
 _PATHSPECS = ("GIT_GLOB_PATHSPECS", "GIT_NOGLOB_PATHSPECS", "GIT_ICASE_PATHSPECS")
 _LOCATIONS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR")
 
+_FULL = re.compile(r"No space left on device|Disk quota exceeded")
 _CURES = (
     (re.compile(r"detected dubious ownership"), "run it as the user whose clone it is, or do what git says above"),
     (re.compile(r"[Nn]ot a git repository"), "run it in a clone of the repository"),
@@ -37,10 +38,7 @@ _CURES = (
         re.compile(r"must be run in a work tree"),
         "there is no work tree here (a bare repository, or the inside of .git): run it in a clone's work tree",
     ),
-    (
-        re.compile(r"No space left on device|Disk quota exceeded"),
-        "the disk is full: free some space, or point the cache folder to another disk",
-    ),
+    (_FULL, "the disk is full: free some space, or name a cache folder on another disk"),
     (re.compile(r"\.lock': File exists"), "another git is at work there: wait for it; if none is, delete that file"),
     (re.compile(r"[Pp]ermission denied|Read-only file system"), "give this user the right to write there"),
     (
@@ -66,6 +64,11 @@ class GitError(Exception):
         self.problem = problem
         self.cure = cure
         self.out = out
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there is no space on the disk."""
+        return _FULL.search(self.problem) is not None
 
 
 def run(
