@@ -162,12 +162,11 @@ class Linting:
     def _dependencies(self, root: str, path: str, search: list[str]) -> dict[str, Any]:
         loaded, foreign = [], {}
         for file in self.store.read:
-            absolute = os.path.normpath(os.path.join(root, file))
-            if self._is_below(absolute, root):
-                loaded.append(os.path.relpath(absolute, root))
-            else:
-                status = os.stat(absolute)
-                foreign[absolute] = [status.st_size, status.st_mtime_ns]
+            if self._is_below(file, root):
+                loaded.append(os.path.relpath(file, root))
+            elif os.path.exists(file):
+                status = os.stat(file)
+                foreign[file] = [status.st_size, status.st_mtime_ns]
         folders = [os.path.relpath(entry, root) for entry in search if self._is_below(entry, root, or_same=True)]
         roots = dict.fromkeys(["" if each == "." else each for each in folders])
         roots |= dict.fromkeys([*FOLDERS_OF_ISORT, os.path.dirname(path)])

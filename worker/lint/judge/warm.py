@@ -157,7 +157,7 @@ class Store:
     # Between astroid and its files
 
     def _file_build(self, caller: AstroidBuilder, path: str, modname: str | None = None) -> nodes.Module:
-        self.read[path] = None
+        self.read[os.path.abspath(path)] = None
         if self._entry and os.path.abspath(path) == self._entry:
             self._entry = ""
             self.on_first_build()
