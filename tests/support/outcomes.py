@@ -2,7 +2,7 @@
 
 from hypothesis import strategies as st
 
-from worker.lint.model import Figures, Finding, LeftOut, Message, Outcome, Score, Severity, Side, Trouble
+from worker.lint.model import FOR_TIME, Figures, Finding, LeftOut, Message, Outcome, Score, Severity, Side, Trouble
 
 # what git and files hold: bytes that need not be UTF-8
 WORDS = st.binary(max_size=20).map(lambda content: content.decode("utf-8", "surrogateescape")) | st.text(max_size=20)
@@ -102,7 +102,7 @@ ALL = Outcome(
         Trouble("shop/deep.py", Side.AFTER, "pylint took longer than 120 s; --file-time gives it more"),
         Trouble("shop/deep.py", Side.BEFORE, "pylint was killed", infrastructure=True),
     ),
-    left_out=tuple(LeftOut(f"shop/use{number}.py", "for time") for number in range(12)),
+    left_out=tuple(LeftOut(f"shop/use{number}.py", FOR_TIME) for number in range(12)),
     notes=("pylint's configuration was read from the base.",),
     figures=Figures(2, 1, 5, 9, 1.234, "started", 3.21),
 )

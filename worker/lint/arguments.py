@@ -57,7 +57,7 @@ class Options:
         config_from: The tree whose configuration is obeyed: ``base``, or ``merge`` for the one after the change.
         pylintrc: The configuration file, relative to the repository's root; None means the one that pylint finds.
         suppressions: What becomes of new suppressions: ``allow``, ``warn`` or ``fail``.
-        dependents: ``near`` (files that import what changed), ``all`` (through others, too) or ``none``.
+        dependents: ``near`` (files that load what changed and name it), ``all`` (that load it) or ``none``.
         dependents_time: Seconds that dependents may take.
         format: One of `FORMATS`.
         output: The file to write to; None means standard output.
@@ -235,14 +235,15 @@ def _dependents(parser: argparse.ArgumentParser) -> None:
         "--dependents",
         choices=("near", "all", "none"),
         default="near",
-        help="near (default): those that import it; all: through other files, too; none",
+        help="near (default): those that load it, be it through others, and name what changed in it; all: those that "
+        "name nothing of it, too; none",
     )
     group.add_argument(
         "--dependents-time",
         type=_seconds,
         default=30.0,
         metavar="SECONDS",
-        help="look at them for so long (default: 30); what is left out is said",
+        help="look at them for so long (default: 30); what was left out is told",
     )
 
 

@@ -153,13 +153,20 @@ class Trouble:
     infrastructure: bool = False
 
 
+FOR_TIME = "for time"
+"""Why a dependent was left out: there was none left."""
+
+FAR = "it uses nothing that changed by name"
+"""Why a dependent was left out: it loads what changed, and names nothing of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class LeftOut:
     """A file that depends on the change and was not looked at.
 
     Attributes:
         path: The file.
-        reason: Such as "for time".
+        reason: `FOR_TIME`, `FAR`, or words for the reader.
     """
 
     path: str

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 
 from tests.support.outcomes import ALL, OUTCOMES, message
-from worker.lint.model import Figures, Finding, LeftOut, Message, Outcome, Score, Severity, Side, Trouble
+from worker.lint.model import FAR, FOR_TIME, Figures, Finding, LeftOut, Message, Outcome, Score, Severity, Side, Trouble
 from worker.lint.output import FORMATS, render
 from worker.lint.output.excerpt import WIDTH, excerpt
 from worker.lint.output.sections import sections
@@ -108,7 +108,7 @@ def test_colours_are_there_only_when_they_are_asked_for() -> None:
             "2 files could not be judged, no findings",
         ),
         (
-            Outcome("introduced", "HEAD", left_out=(LeftOut("a.py", "for time"),)),
+            Outcome("introduced", "HEAD", left_out=(LeftOut("a.py", FOR_TIME), LeftOut("b.py", FAR))),
             "no new findings, 1 dependent file not looked at",
         ),
     ],
@@ -118,14 +118,23 @@ def test_the_summary_counts_what_there_is(outcome: Outcome, line: str) -> None:
 
 
 def test_what_was_left_out_is_told_by_its_reason() -> None:
-    left_out = (LeftOut("a.py", "for time"), LeftOut("b.py", "too far away"), LeftOut("c.py", "for time"))
+    left_out = (
+        LeftOut("a.py", FOR_TIME),
+        LeftOut("b.py", FAR),
+        LeftOut("c.py", FOR_TIME),
+        LeftOut("d.py", "since it is generated"),
+    )
     (section,) = sections(Outcome("introduced", "HEAD", left_out=left_out))
     assert section.sentences == (
         (
             "2 files that use what changed were not looked at, for time: a.py, c.py; "
             "a larger --dependents-time looks at more"
         ),
-        "1 file that uses what changed was not looked at, too far away: b.py",
+        (
+            "1 file that loads what changed, but names nothing of it, was not looked at: b.py; "
+            "--dependents all looks at them"
+        ),
+        "1 file that uses what changed was not looked at, since it is generated: d.py",
     )
 
 

@@ -1,6 +1,6 @@
 """Small sentences about an outcome, shared by the formats."""
 
-from worker.lint.model import Figures, Finding, Outcome, Score, Severity, Side, Trouble
+from worker.lint.model import FAR, FOR_TIME, Figures, Finding, Outcome, Score, Severity, Side, Trouble
 
 from .visible import visible
 
@@ -10,13 +10,14 @@ SHOWN_NAMES = 10
 def summary(outcome: Outcome) -> str:
     """Return the outcome in a line, such as "3 new findings (1 error), 2 fixed, 14 old untouched"."""
     low = sum(not each.passes for each in outcome.scores)
+    late = sum(each.reason != FAR for each in outcome.left_out)
     parts = [
         _lost(outcome),
         f"{count(low, 'score')} below the limit" if low else "",
         _found(outcome),
         f"{len(outcome.fixed)} fixed" if outcome.fixed else "",
         f"{outcome.old} old untouched" if outcome.old else "",
-        f"{count(len(outcome.left_out), 'dependent file')} not looked at" if outcome.left_out else "",
+        f"{count(late, 'dependent file')} not looked at" if late else "",
     ]
     return ", ".join(filter(None, parts))
 
@@ -85,10 +86,17 @@ def _let_pass(passed: int, findings: tuple[Finding, ...]) -> str:
 
 
 def _not_looked_at(reason: str, names: list[str]) -> str:
+    few = len(names) == 1
+    files, were = count(len(names), "file"), "was" if few else "were"
     more = f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
-    use, were = ("uses", "was") if len(names) == 1 else ("use", "were")
-    cure = "; a larger --dependents-time looks at more" if reason == "for time" else ""
+    listed = f"{', '.join(names[:SHOWN_NAMES])}{more}"
+    if reason == FAR:
+        load, name = ("loads", "names") if few else ("load", "name")
+        return (
+            f"{files} that {load} what changed, but {name} nothing of it, {were} not looked at: {listed}; "
+            "--dependents all looks at them"
+        )
+    cure = "; a larger --dependents-time looks at more" if reason == FOR_TIME else ""
     return (
-        f"{count(len(names), 'file')} that {use} what changed {were} not looked at, {visible(reason)}: "
-        f"{', '.join(names[:SHOWN_NAMES])}{more}{cure}"
+        f"{files} that {'uses' if few else 'use'} what changed {were} not looked at, {visible(reason)}: {listed}{cure}"
     )
