@@ -14,7 +14,7 @@ from .configuration import read_configuration
 from .dependents import Candidates, dependents
 from .environment import environment_id, find_interpreter
 from .judging import Judging, Need
-from .model import ChangedFile, Figures, Judgement, LeftOut, Loaded, Outcome, Side, Tree
+from .model import FAR, FOR_TIME, ChangedFile, Figures, Judgement, LeftOut, Loaded, Outcome, Side, Tree
 from .suppressions import Policy
 from .verdict import Contents, Judgements, Rules, outcome
 
@@ -23,8 +23,6 @@ DAY = 86400
 MAX_AGE = 14 * DAY
 MAX_BYTES = 2 * 1024**3
 
-FOR_TIME = "for time"
-FAR = "it uses nothing that changed by name"
 
 
 class Run:
