@@ -24,7 +24,6 @@ MAX_AGE = 14 * DAY
 MAX_BYTES = 2 * 1024**3
 
 
-
 class Run:
     """A run over one change.
 
