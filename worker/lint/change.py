@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from autogate.gitwords import is_sha
 
@@ -21,8 +22,23 @@ _REGULAR = "100"
 _NO_MODE = "000000"
 _SUFFIXES = (".py", ".pyi")
 _SHEBANG = re.compile(rb"#![^\n]*python")
-_HUNK = re.compile(rb"^@@ -\S+ \+(\d+)(?:,(\d+))? @@", re.MULTILINE)
-_PLAIN = ("--no-ext-diff", "--no-textconv", "--no-color", "--ignore-submodules=dirty")
+_PATCH = re.compile(rb"^(?:\+\+\+ (.+)|@@ -\S+ \+(\d+)(?:,(\d+))? @@.*)$", re.MULTILINE)
+_ESCAPE = re.compile(rb"\\([0-7]{3}|.)")
+_ESCAPED = dict(zip(b"abtnvfr", b"\a\b\t\n\v\f\r", strict=True))
+_DIFF = (
+    "diff",
+    "--no-relative",
+    "--no-ext-diff",
+    "--no-textconv",
+    "--no-color",
+    "--ignore-submodules=dirty",
+    "--find-renames",
+    "--find-copies",
+    f"-l{MAX_RENAMES}",
+)
+_AT_ONCE = 2000
+"""Files whose names git gets in one command: a kernel takes no more than some 100,000 words and 2 MB."""
+
 _SHOWN = 3
 
 
@@ -72,6 +88,28 @@ class Change:
     others: tuple[str, ...]
     after_tree: str | None
     differences: tuple[Difference, ...] = field(default=(), repr=False)
+
+    @cached_property
+    def added_lines(self) -> Mapping[str, frozenset[int]]:
+        """Path after -> lines, from 1, of each of `files` that the change adds or alters, where there are any.
+
+        Raises:
+            GitError: git failed.
+        """
+        found: dict[str, frozenset[int]] = {}
+        asked = {each.after for each in self.files if each.after is not None}
+        names = [name for each in self.differences if each.after in asked for name in (each.before, each.after) if name]
+        prefix = f"{os.urandom(8).hex()}/"  # which no line of any file can be taken for
+        patch = (*_DIFF, "--unified=0", "--inter-hunk-context=0", "--diff-algorithm=histogram", "--text")
+        for start in range(0, len(names), _AT_ONCE):
+            some = names[start : start + _AT_ONCE]
+            to = ("--cached",) if self.after_tree is not None else ()
+            out = run(self.root, *patch, f"--dst-prefix={prefix}", *to, "--end-of-options", self.base, "--", *some)
+            found |= parse_patch(out, prefix)
+        for each in self.differences:
+            if each.after in asked and each.status == "A" and not each.after_blob and each.after not in found:
+                found[each.after] = _all_lines(os.path.join(self.root, each.after))
+        return found
 
 
 def find_change(folder: str, base: str | None, *, staged: bool, paths: Sequence[str] = ()) -> Change:
@@ -127,23 +165,8 @@ def differences(root: str, base: str, *, staged: bool, env: Mapping[str, str] | 
         env: Variables that tell git where the repository is.
     """
     cached = ("--cached",) if staged else ()
-    out = run(
-        root,
-        "diff",
-        "--raw",
-        "-z",
-        "--no-abbrev",
-        "--no-relative",
-        "--find-renames",
-        "--find-copies",
-        f"-l{MAX_RENAMES}",
-        *_PLAIN,
-        *cached,
-        "--end-of-options",
-        base,
-        "--",
-        env={"GIT_OPTIONAL_LOCKS": "1"} | dict(env or {}),
-    )
+    variables = {"GIT_OPTIONAL_LOCKS": "1", **(env or {})}
+    out = run(root, *_DIFF, "--raw", "-z", "--no-abbrev", *cached, "--end-of-options", base, "--", env=variables)
     return parse_raw(os.fsdecode(out))
 
 
@@ -173,41 +196,41 @@ def parse_raw(text: str) -> list[Difference]:
 
 
 def added_lines(change: Change, file: ChangedFile) -> frozenset[int]:
-    """Return the lines, from 1, of a changed file that the change adds or alters; none of a deleted file.
+    """Return the lines, from 1, of a changed file that the change adds or alters; none of a deleted file."""
+    return change.added_lines.get(file.after, frozenset()) if file.after is not None else frozenset()
 
-    Raises:
-        GitError: git failed.
+
+def parse_patch(patch: bytes, prefix: str) -> dict[str, frozenset[int]]:
+    """Return path after -> lines after, from 1, that a patch without context adds or alters.
+
+    Args:
+        patch: What ``git diff --patch --unified=0`` printed.
+        prefix: What it was told to put before each path after; no line of any file begins with it.
     """
-    if file.after is None:
-        return frozenset()
-    difference = next(each for each in change.differences if each.after == file.after)
-    if file.before is None:
-        return frozenset(range(1, _count_lines(_content_after(change, difference)) + 1))
-    if difference.before_blob == difference.after_blob:
-        return frozenset()
-    sides = [difference.before_blob]
-    sides += ["--", file.after] if change.after_tree is None else [difference.after_blob]
-    out = run(
-        change.root,
-        "diff",
-        "--unified=0",
-        "--inter-hunk-context=0",
-        "--diff-algorithm=histogram",
-        "--text",
-        *_PLAIN,
-        "--end-of-options",
-        *sides,
-    )
-    return parse_hunks(out)
+    found: dict[str, set[int]] = {}
+    lines: set[int] = set()
+    for name, start, count in _PATCH.findall(patch):
+        if not name:
+            lines.update(range(int(start), int(start) + (int(count) if count else 1)))
+        elif (path := _unquoted(name)).startswith(prefix):
+            lines = found.setdefault(path.removeprefix(prefix), set())
+        elif name == b"/dev/null":
+            lines = set()
+    return {path: frozenset(lines) for path, lines in found.items()}
 
 
-def parse_hunks(patch: bytes) -> frozenset[int]:
-    """Return the lines after, from 1, that a patch without context adds or alters."""
-    return frozenset(
-        line
-        for start, count in _HUNK.findall(patch)
-        for line in range(int(start), int(start) + (int(count) if count else 1))
-    )
+def _unquoted(name: bytes) -> str:
+    """Return the path that git prints as ``name`` behind ``+++``."""
+    if name.startswith(b'"'):
+        name = _ESCAPE.sub(_unescaped, name[1 : name.rindex(b'"')])
+    elif b" " in name:
+        name = name.removesuffix(b"\t")  # by which git marks the end of a name with a space
+    return os.fsdecode(name)
+
+
+def _unescaped(match: re.Match[bytes]) -> bytes:
+    character = match[1]
+    return bytes([int(character, 8) if len(character) > 1 else _ESCAPED.get(character[0], character[0])])
 
 
 def _begin(folder: str, base: str | None) -> tuple[str, str, str, str]:
@@ -331,16 +354,10 @@ def _first_bytes(path: str) -> bytes:
         os.close(descriptor)
 
 
-def _content_after(change: Change, difference: Difference) -> bytes:
-    if change.after_tree is not None:
-        with Objects(change.root) as objects:
-            return objects.read(difference.after_blob) or b""
-    with open(os.path.join(change.root, difference.after or ""), "rb") as file:
-        return file.read()
-
-
-def _count_lines(content: bytes) -> int:
-    return content.count(b"\n") + (not content.endswith(b"\n") and content != b"")
+def _all_lines(path: str) -> frozenset[int]:
+    with open(path, "rb") as file:
+        content = file.read()
+    return frozenset(range(1, content.count(b"\n") + (not content.endswith(b"\n") and content != b"") + 1))
 
 
 def _index_tree(root: str, git_dir: str) -> str:
