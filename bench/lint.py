@@ -195,7 +195,7 @@ class Bench:
         merge.ground.stage(merge.sha)
         self._introduced.warm()
         self._introduced.forget_results()
-        server = _server(self._introduced.cache)
+        server = self._introduced.server()
         with _watched(server) as peaks:
             self._introduced.run()
         own = smaps(server.pid)
@@ -320,18 +320,6 @@ def smaps(pid: int) -> dict[str, float]:
         return {}
     lines = (each.split() for each in text.splitlines()[1:])
     return {words[0].rstrip(":"): int(words[1]) * 1024 / MIB for words in lines}
-
-
-def _server(cache: Path) -> psutil.Process:
-    """Find the server that uses a cache folder."""
-    for process in psutil.process_iter():
-        try:
-            words = process.cmdline()
-        except psutil.Error:
-            continue
-        if any(word.endswith("judge/__main__.py") for word in words) and any(str(cache) in word for word in words):
-            return process
-    sys.exit(f"bench: no server uses {cache}")
 
 
 @contextmanager

@@ -6,13 +6,20 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from bench.merges import Ground
 
 PROGRAM = Path(sys.executable).parent / "autogate-lint"
+STILL_SECONDS = 1.5
+"""A server that takes no processor time for so long has nothing to build; it pauses for up to a second."""
+
+LOOK_SECONDS = 0.05
 JUDGED = {0, 1}
 """Exit codes of a run in which every file was judged."""
 
@@ -59,11 +66,27 @@ class Lint:
         return Run(seconds, json.loads(done.stdout))
 
     def warm(self) -> float:
-        """Bring server and cache to ``HEAD``; return the seconds that it took."""
-        done, seconds = self._call("--warm", "--base=HEAD")
+        """Bring the server, and no results, to ``HEAD``; return the seconds until it has nothing more to build."""
+        done, seconds = self._call("--warm", "--no-cache", "--base=HEAD")
         if done.returncode:
             sys.exit(f"bench: autogate-lint --warm ended with {done.returncode}: {done.stderr[-2000:]}")
-        return seconds
+        server, begun = self.server(), time.perf_counter()
+        spent, still = -1.0, begun
+        while time.perf_counter() - still < STILL_SECONDS:
+            time.sleep(LOOK_SECONDS)
+            times = server.cpu_times()
+            if times.user + times.system != spent:
+                spent, still = times.user + times.system, time.perf_counter()
+        return seconds + still - begun
+
+    def server(self) -> psutil.Process:
+        """Find the server, by its cache folder."""
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                words = " ".join(process.cmdline())
+                if "judge/__main__.py" in words and str(self.cache) in words:
+                    return process
+        sys.exit(f"bench: no server uses {self.cache}")
 
     def forget_results(self) -> None:
         """Have a cold result cache, and leave the server as it is."""
