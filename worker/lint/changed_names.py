@@ -159,9 +159,14 @@ def _add_body(meanings: _Meanings, owner: _Key, body: list[ast.stmt]) -> None:
         else:
             if any(isinstance(each, ast.Name) and each.id == EXPORTS for each in ast.walk(node)):
                 _note(meanings, (*owner, EXPORTS), path, [node])
+            annotation = ast.dump(node.annotation) if owner and isinstance(node, ast.AnnAssign) else ""
             for target, values in _bindings(node):
-                name = target if isinstance(target, str) else target.attr
-                _note(meanings, (*owner, name) if isinstance(target, str) else (name,), path, values)
+                key = (*owner, target) if isinstance(target, str) else (target.attr,)
+                _note(meanings, key, f"{path} {_kind(node, values)} {annotation}", values)  # as dataclasses read it
+
+
+def _kind(node: ast.stmt, values: Sequence[ast.AST]) -> str:
+    return "=" if isinstance(node, ast.Assign | ast.AnnAssign) and values else type(node).__name__
 
 
 def _add_class(meanings: _Meanings, owner: _Key, path: str, node: ast.ClassDef) -> None:
@@ -171,14 +176,19 @@ def _add_class(meanings: _Meanings, owner: _Key, path: str, node: ast.ClassDef) 
 
 def _add_function(meanings: _Meanings, owner: _Key, path: str, node: Function) -> None:
     flow = _Flow(node)
-    meaning = _note(meanings, (*owner, node.name), f"{path} {type(node).__name__}", [_bare(node.args)])
+    decorators = " ".join(map(ast.dump, node.decorator_list))
+    key = (*owner, node.name)
+    meaning = _note(meanings, key, f"{path} {type(node).__name__}", [_bare(node.args), *node.decorator_list])
     meaning.is_function = True
-    meaning.is_abstract |= any("abstract" in ast.dump(each) for each in node.decorator_list) or _only_raises(node)
+    first = _first(node)
+    meaning.is_abstract |= "abstract" in decorators or isinstance(first, ast.Raise)
     never = sorted(_NEVER & _uses([node.returns])) if node.returns else []
-    meaning.prints += [f"{never} {meaning.is_abstract}"]
-    _note(meanings, (*owner, node.name), "", node.decorator_list)
-    for shown, parts in flow.results:
-        _note(meanings, (*owner, node.name), shown, parts, flow)
+    meaning.prints.append(f"{never} {first and ast.dump(first)} {bool(flow.yields)}")
+    results = flow.returns
+    if flow.yields:  # nothing is inferred of what a generator yields, but for a context manager
+        results = flow.yields if "contextmanager" in decorators else []
+    for shown, parts in results:
+        _note(meanings, key, shown, parts, flow)
     for target, shown, parts in flow.stores:
         own = isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name)
         name = target.attr if isinstance(target, ast.Attribute) else target
@@ -198,13 +208,15 @@ class _Flow:
     """What comes out of a function: its results, what it stores elsewhere, and the local variables of both.
 
     Attributes:
-        results: (where, expressions) a return or yield.
+        returns: (where, expressions) a return.
+        yields: (where, expressions) a yield.
         stores: (attribute or global name, where, expressions) of what is stored.
         locals: Names that are the function's own.
     """
 
     def __init__(self, function: Function) -> None:
-        self.results: list[tuple[str, list[ast.AST]]] = []
+        self.returns: list[tuple[str, list[ast.AST]]] = []
+        self.yields: list[tuple[str, list[ast.AST]]] = []
         self.stores: list[tuple[ast.Attribute | str, str, list[ast.AST]]] = []
         self._bound: dict[str, list[ast.AST]] = {}
         foreign: set[str] = set()
@@ -218,11 +230,11 @@ class _Flow:
 
     def _look_at(self, path: str, node: ast.stmt, foreign: set[str]) -> None:
         if isinstance(node, ast.Return):
-            self.results.append((f"{path} return", [node.value] if node.value else []))
+            self.returns.append((f"{path} return", [node.value] if node.value else []))
         for expression in _expressions(node):
             for inner in ast.walk(expression):
                 if isinstance(inner, ast.Yield | ast.YieldFrom):
-                    self.results.append((f"{path} {type(inner).__name__}", [inner.value] if inner.value else []))
+                    self.yields.append((f"{path} {type(inner).__name__}", [inner.value] if inner.value else []))
         if isinstance(node, Function):
             self.stores += _Flow(node).stores
             self._bound.setdefault(node.name, []).append(node)
@@ -233,7 +245,7 @@ class _Flow:
                 if isinstance(target, str) and target not in foreign:
                     self._bound.setdefault(target, []).extend(values)
                 else:
-                    self.stores.append((target, path, values))
+                    self.stores.append((target, f"{path} {_kind(node, values)}", values))
 
     def origins(self, parts: Sequence[ast.AST]) -> list[ast.AST]:
         """Return what the local variables in ``parts`` are bound to, and so on."""
@@ -309,6 +321,8 @@ def _stores(node: ast.stmt) -> Iterator[tuple[ast.Attribute | str, list[ast.AST]
 
 
 def _values(node: ast.stmt) -> list[ast.AST]:
+    if isinstance(node, ast.AnnAssign):
+        return [node.value] if node.value else []
     if isinstance(node, ast.If | ast.While | ast.Expr):
         return []  # what an assignment expression in it binds is yielded beside it
     if isinstance(node, ast.For | ast.AsyncFor):
@@ -337,11 +351,12 @@ def _bare(arguments: ast.arguments) -> ast.arguments:
     )
 
 
-def _only_raises(function: Function) -> bool:
-    """Whether astroid takes a function for an abstract one by what it does."""
+def _first(function: Function) -> ast.stmt | None:
+    """Return the first statement where it makes astroid take a function for abstract, or for a placeholder."""
     docstring = ast.get_docstring(function, clean=False) is not None
     first = next(iter(function.body[docstring:]), None)
-    return isinstance(first, ast.Raise | ast.Pass)
+    is_dots = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and first.value.value is ...
+    return first if is_dots or isinstance(first, ast.Raise | ast.Pass) else None
 
 
 def _uses(parts: Iterable[ast.AST]) -> set[str]:

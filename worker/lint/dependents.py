@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from .changed_names import EXPORTS, MODULE, changed_names
 from .imports import STAR, Graph, Memo, loads, module_names
-from .model import Loaded
 
 Versions = Mapping[str, tuple[bytes | None, bytes | None]]
 """Path of a changed Python file -> its content before and after; None where it is not there."""
@@ -31,7 +30,6 @@ def dependents(
     changed: Versions,
     read: Callable[[str], bytes | None],
     memo: str,
-    loaded_of: Callable[[str], Loaded | None] = lambda _path: None,
 ) -> Candidates:
     """Return the unchanged files that a change may break.
 
@@ -40,13 +38,11 @@ def dependents(
         changed: The Python files that the change touches. A renamed one stands there twice.
         read: Returns a file's content before the change, None when it cannot be had.
         memo: The file in which scans are remembered.
-        loaded_of: Returns what a file loaded when it was linted before the change, None when that is not known. Asked
-            for those only that may load a changed module by what they import.
     """
     path_of = {blob: path for path, blob in files.items()}
     scans = Memo(memo).scans(path_of, lambda blob: read(path_of[blob]))
     graph = Graph({path: scans[blob] for path, blob in files.items() if blob in scans})
-    return _Search(graph, changed).candidates(loaded_of)
+    return _Search(graph, changed).candidates()
 
 
 class _Search:
@@ -69,15 +65,13 @@ class _Search:
             for name in module_names(path, graph.packages):
                 self.files.setdefault(name, []).append(path)
 
-    def candidates(self, loaded_of: Callable[[str], Loaded | None]) -> Candidates:
+    def candidates(self) -> Candidates:
         must = self._must()
         found: dict[str, set[str]] = {}
         far: list[str] = []
         meant = sum(self.names)
         for path in {**self.loaders, **dict.fromkeys(must)}:
             if path in self.changed or not (self.loaders.get(path, 0) & meant or path in must):
-                continue
-            if not self._may_load(loaded_of(path)):
                 continue
             mentioned = self._mentioned(path)
             if mentioned or path in must:
@@ -103,13 +97,6 @@ class _Search:
             if file in {"__init__.py", "__init__.pyi"} and folder:
                 must.update(each for each in self.graph.paths if each.startswith(folder + "/"))
         return must
-
-    def _may_load(self, loaded: Loaded | None) -> bool:
-        if loaded is None:
-            return True
-        return any(path in loaded.own for path in self.changed) or any(
-            place in loaded.names for path in self.moved for place in _places(path)
-        )
 
     def _mentioned(self, path: str) -> set[str]:
         """Return the names that a file mentions out of those that changed in what it loads."""
@@ -152,11 +139,3 @@ def _with_subclasses(names: frozenset[str], loaders: Iterable[str], graph: Graph
                 known.add(name)
                 waiting.append(name)
     return frozenset(known)
-
-
-def _places(path: str) -> Iterable[tuple[str, str]]:
-    """Yield the places where a module's file is looked for, as `Loaded.names` has them."""
-    while path:
-        folder, name = os.path.split(path)
-        yield folder, name.partition(".")[0]
-        path = folder
