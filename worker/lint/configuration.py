@@ -138,7 +138,7 @@ class _Search:
         if not self.there(PYPROJECT):
             yield from filter(self._configures, _pyproject_above(root))
         named = environ.get("PYLINTRC")
-        if named and (path := self._named(named, root)):
+        if named is not None and (path := self._named(named, root)):
             if os.path.isfile(path) or not os.path.isabs(path):
                 yield path
         else:
@@ -157,11 +157,11 @@ class _Search:
 
     def _named(self, name: str, root: str) -> str | None:
         """Return where ``$PYLINTRC`` leads to; a file of the work tree is taken from the tree."""
-        path = os.path.normpath(os.path.join(root, name))
-        if os.path.realpath(path).startswith(root + os.sep):
-            path = os.path.relpath(os.path.realpath(path), root)
+        path = os.path.realpath(os.path.join(root, name))
+        if path.startswith(root + os.sep) and not os.path.isdir(path):
+            path = os.path.relpath(path, root)
             return path if self.there(path) else None
-        return os.path.realpath(path) if os.path.exists(path) else None
+        return path if os.path.exists(path) else None
 
     def _configures(self, path: str) -> bool:
         configures, _, fault = self._look(path)
