@@ -43,7 +43,7 @@ BEAT = 2.0
 LOOK = 0.05
 """Seconds between two looks at the children's limits."""
 
-IDLE_LOOK = 5.0
+IDLE_LOOK = 1.0
 """Seconds between two looks at what may end a server."""
 
 LINGER = 10.0
@@ -191,9 +191,11 @@ class Judge:
         if first is not None:
             self._welcome(first)
         try:
-            while not self._is_over():
+            while True:
                 signal.setitimer(signal.ITIMER_REAL, WATCHDOG)
                 self._keep_clients()
+                if self._is_over():
+                    return
                 for key, mask in self._selector.select(self._patience()):
                     if self._selector.get_map().get(key.fd) is key:  # one before it may have ended it
                         key.data(mask)
