@@ -5,10 +5,14 @@ names count and free-standing numbers do not (``line 12``, ``(7/5)``). Of the li
 the head of a function or class only its name does, so that an old function that gets a parameter more stays old. What
 is about a module as a whole has no line. Messages are counted: the same error a second time is new.
 
-What finds no partner is looked for in another object of its file (a class was renamed, a block was wrapped), and then
-in the other changed files, where it stands on a line that the change adds: code that moved is added where it arrives,
-while an old line that becomes wrong is not. So an error that is taken away in one place and written again, by the same
-words, in another is code that moved.
+What finds no partner is looked for, where the change touches its file,
+
+1. in another object of the file: a class was renamed, a block was wrapped;
+2. in the same object, on a line that the change made into a similar one: it had this error, and has it still;
+3. in the other changed files, when it stands on a line that the change adds: code that moved is added where it
+   arrives, while an old line that becomes wrong is not.
+
+So an error that is taken away in one place and written again, by the same words, in another is code that moved.
 
 Files that the change does not touch (dependents) are compared with themselves only. Of equal messages those on lines
 that the change does not touch are the old ones.
@@ -50,7 +54,7 @@ ABOUT_FILES = frozenset(
 )
 """Messages about a whole file or more that stand on some line of it."""
 
-ABOUT_HEADS = frozenset(
+ABOUT_LENGTH = frozenset(
     {
         "line-too-long",
         "too-many-arguments",
@@ -61,7 +65,13 @@ ABOUT_HEADS = frozenset(
         "PLR0917",
     }
 )
-"""Messages whose point is how long the head of a function or class is: editing it makes them anew."""
+"""Messages whose point is how long something is: editing it makes them anew."""
+
+SIMILAR = 0.6
+"""The least likeness of two lines, from 0 to 1, of which one was made from the other."""
+
+COMPARED_CHARACTERS = 200
+COMPARED_LINES = 20
 
 PLACE = re.compile(r"\((?:[^()\n]*, )?line \d+\)")
 QUOTED = re.compile(r"""(?<!\w)(?:'[^'\n]*'|"[^"\n]*"|`[^`\n]*`)(?!\w)""")
@@ -136,9 +146,14 @@ class _Place:
         line: Linter, symbol and the text of the line.
         words: The message's wording.
         words_anywhere: The same without the names of the objects and the module that it is in, which move along.
+        of_object: All but the line.
+        is_edited: Whether the line may have been made from another.
     """
 
-    __slots__ = ("file", "line", "message", "on_added_line", "said", "touched", "whole", "words", "words_anywhere")
+    __slots__ = (
+        *("file", "is_edited", "line", "message", "of_object", "on_added_line", "said", "source", "touched", "whole"),
+        *("words", "words_anywhere"),
+    )
 
     def __init__(self, said: Said, file: str, *, touched: bool, on_added_line: bool) -> None:
         self.said = said
@@ -148,7 +163,10 @@ class _Place:
         self.on_added_line = on_added_line
         self.whole = _is_about_file(message)
         self.line = (message.linter, message.symbol, "" if self.whole else _anchor(message.symbol, said[1]))
+        self.source = said[1]
         self.words = wording(message.text)
+        self.of_object = (file, message.linter, message.symbol, self.words, message.scope)
+        self.is_edited = on_added_line and not self.whole and message.symbol not in ABOUT_LENGTH
         self.words_anywhere = _without_own_names(self.words, message)
 
 
@@ -193,6 +211,7 @@ class _Comparing:
         self._pair(lambda place: (place.file, *place.line, place.words, place.message.scope))
         self._pair(lambda place: (place.file, *place.line, place.words))
         self._pair(lambda place: (place.file, *place.line, place.words_anywhere))
+        self._pair_edited()
         self.before = [place for place in self.before if (place.file, place.message.linter) not in self.lost]
         self._pair(lambda place: (*place.line, place.words), _moves, self._arrives)
         self._pair(lambda place: (*place.line, place.words_anywhere), _moves, self._arrives)
@@ -201,6 +220,25 @@ class _Comparing:
             tuple(place.message for place in self.before),
             tuple(place.said for place in sorted(self.old, key=_by_place)),
         )
+
+    def _pair_edited(self) -> None:
+        """Take away those before and after that say the same of one object, on similar lines."""
+        waiting: dict[Hashable, list[_Place]] = defaultdict(list)
+        for place in self.before:
+            waiting[place.of_object].append(place)
+        gone: set[_Place] = set()
+        left: list[_Place] = []
+        for place in self.after:
+            candidates = waiting.get(place.of_object, []) if place.is_edited else []
+            likeness = [_likeness(each.source, place.source) for each in candidates[:COMPARED_LINES]]
+            best = max(range(len(likeness)), key=likeness.__getitem__, default=None)
+            if best is None or likeness[best] < SIMILAR:
+                left.append(place)
+            else:
+                gone.add(candidates.pop(best))
+                self.old.append(place)
+        self.before = [place for place in self.before if place not in gone]
+        self.after = left
 
     def _arrives(self, place: _Place) -> bool:
         """Tell whether a message may be about code that came from elsewhere.
@@ -260,8 +298,15 @@ def _by_place(place: _Place) -> tuple[str, int, int, str, str, str, str]:
 
 def _anchor(symbol: str, source: str) -> str:
     """Return what counts of the text of a line."""
-    head = None if symbol in ABOUT_HEADS else HEAD.match(source)
+    head = None if symbol in ABOUT_LENGTH else HEAD.match(source)
     return f"{head[1]} {head[2]}" if head else SPACE.sub("", source)
+
+
+def _likeness(one: str, other: str) -> float:
+    import difflib  # noqa: PLC0415  (rarely needed)
+
+    first, second = (text.strip()[:COMPARED_CHARACTERS] for text in (one, other))
+    return difflib.SequenceMatcher(None, first, second, autojunk=False).ratio()
 
 
 def _without_own_names(words: str, message: Message) -> str:

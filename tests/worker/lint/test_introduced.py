@@ -128,6 +128,31 @@ def test_an_error_on_a_line_with_another_text_is_new() -> None:
     assert (len(comparison.new), len(comparison.fixed)) == (1, 1)
 
 
+def test_an_error_that_an_edited_line_had_before_is_old() -> None:
+    before = [said("Undefined variable 'a'", "print(a, b)"), said("Undefined variable 'b'", "print(a, b)")]
+    after = said("Undefined variable 'b'", "print(1, b)")
+    comparison = judge(before, [after], changed(added=[1]))
+    assert (comparison.new, [message.text for message in comparison.fixed]) == ((), ["Undefined variable 'a'"])
+    assert len(judge(before, [after, after], changed(added=[1])).new) == 1
+
+
+def test_an_error_on_a_line_of_its_own_is_not_the_old_one() -> None:
+    before = [said("Undefined variable 'a'", "print(a)")]
+    for after in (
+        said("Undefined variable 'a'", "return [word for word in a]"),
+        said("Undefined variable 'a'", "print(a,)", scope="f"),
+        said("Undefined variable 'c'", "print(c)"),
+    ):
+        assert len(judge(before, [after], changed(added=[1])).new) == 1
+
+
+def test_of_similar_lines_the_most_similar_is_the_old_one() -> None:
+    before = [said(source="first(x, y, z)"), said(source="second(x, y, z)", line=2)]
+    after = [said(source="second(x, y)", line=1), said(source="first(x, z)", line=2)]
+    assert_nothing_new(judge(before, after, changed(added=[1, 2])))
+    assert judge(before[1:], [after[0]], changed(added=[1])).fixed == ()
+
+
 def test_what_is_about_a_file_needs_no_line() -> None:
     for symbol in ("too-many-lines", "missing-final-newline"):
         before = said("Too many (1005/1000)", "# first", symbol=symbol)
