@@ -98,13 +98,15 @@ class Change:
         """
         found: dict[str, frozenset[int]] = {}
         asked = {each.after for each in self.files if each.after is not None}
-        names = [name for each in self.differences if each.after in asked for name in (each.before, each.after) if name]
+        pairs = [
+            [name for name in (each.before, each.after) if name] for each in self.differences if each.after in asked
+        ]
         prefix = f"{os.urandom(8).hex()}/"  # which no line of any file can be taken for
         patch = (*_DIFF, "--unified=0", "--inter-hunk-context=0", "--diff-algorithm=histogram", "--text")
-        for start in range(0, len(names), _AT_ONCE):
-            some = names[start : start + _AT_ONCE]
+        for start in range(0, len(pairs), _AT_ONCE):
+            names = [name for pair in pairs[start : start + _AT_ONCE] for name in pair]
             to = ("--cached",) if self.after_tree is not None else ()
-            out = run(self.root, *patch, f"--dst-prefix={prefix}", *to, "--end-of-options", self.base, "--", *some)
+            out = run(self.root, *patch, f"--dst-prefix={prefix}", *to, "--end-of-options", self.base, "--", *names)
             found |= parse_patch(out, prefix)
         for each in self.differences:
             if each.after in asked and each.status == "A" and not each.after_blob and each.after not in found:
