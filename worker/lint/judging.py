@@ -112,7 +112,7 @@ class Judging:
                 self._asked.add(f"{need[0]}:{need[1]}")
                 if deadline is None or time.monotonic() < deadline:
                     submitted[f"{need[0]}:{need[1]}"] = need
-                    self._judge().submit(f"{need[0]}:{need[1]}", self._root(need[0]), need[1])
+                    self._judge().submit(f"{need[0]}:{need[1]}", self.root(need[0]), need[1])
 
         settle()
         if not submitted:
@@ -134,7 +134,7 @@ class Judging:
 
     def warm(self, paths: Iterable[str]) -> None:
         """Have the server build files of the base and what they import, when it has nothing else to do."""
-        self._judge().warm(self._root(Side.BEFORE), list(paths))
+        self._judge().warm(self.root(Side.BEFORE), list(paths))
 
     def stop(self) -> None:
         """Have the server end."""
@@ -167,7 +167,7 @@ class Judging:
             self.cache.keep(key, need[1], judgement, loaded)
         return judgement, loaded
 
-    def _root(self, side: Side) -> str:
+    def root(self, side: Side) -> str:
         """Return where a side's files stand, after having put them there if need be."""
         if side not in self._roots:
             tree = self.change.base_tree if side is Side.BEFORE else self.change.after_tree
@@ -210,7 +210,7 @@ class Judging:
             self._connection = None
 
     def _connect(self, final_id: str) -> JudgeConnection:
-        folder = self._root(self.configured)
+        folder = self.root(self.configured)
         rcfile = self.configuration.rcfile
         home = os.path.realpath(self.change.root)
         identity = "\0".join((home, self.interpreter.python, self.environment_id, self.configuration.id))

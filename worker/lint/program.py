@@ -11,6 +11,7 @@ from .connection import JudgeError
 from .environment import InterpreterError
 from .git import GitError
 from .output import render
+from .ruff import RuffError
 from .run import Run
 
 WRONG_USE = 2
@@ -29,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(sys.argv[1:] if arguments is None else arguments, os.environ)
     try:
         return _run(options)
-    except (GitError, ConfigurationError, InterpreterError) as error:
+    except (GitError, ConfigurationError, InterpreterError, RuffError) as error:
         return _complain(error, WRONG_USE)
     except JudgeError as error:
         return _complain(error, WRONG_USE if error.configuration else NO_JUDGE)

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
+from . import also_ruff, trees
 from . import change as changes
-from . import trees
 from .arguments import Options
 from .cache import ResultCache
 from .configuration import read_configuration
@@ -93,12 +93,15 @@ class Run:
             return Outcome(self.options.scope, self.change.base, figures=Figures(seconds=self._seconds()))
         files = tuple(replace(each, added_lines=changes.added_lines(self.change, each)) for each in self.change.files)
         with self.judging() as judging:
-            pylint = judging.ask(self._needs(files))
+            needs = self._needs(files)
+            pylint = judging.ask(needs)
             left_out: list[LeftOut] = []
             if self.options.scope == "introduced" and self.options.dependents != "none":
                 more, left_out = self._dependents(judging, files)
                 pylint |= more
             self.judgements = {"pylint": pylint}
+            if "ruff" in self.options.also:
+                self.judgements["ruff"] = also_ruff.judge(judging, self._cache, needs, self._environ)
             server, server_seconds = judging.server
             figures = Figures(
                 files=len(files),

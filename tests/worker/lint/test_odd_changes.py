@@ -308,3 +308,17 @@ def test_a_configuration_that_pylint_refuses_is_wrong_use(lab: Lab, capfd: pytes
     arguments = ["--base", base, f"--python={sys.executable}", "--cache", str(lab.folder / "cache")]
     assert program.main(arguments) == program.WRONG_USE
     assert "jobs" in capfd.readouterr().err
+
+
+# Beside pylint
+
+
+def test_ruff_judges_on_the_same_terms(lab: Lab) -> None:
+    before = {"ruff.toml": "lint.select = ['F']\n", "a.py": "import os\n"}
+    after = {"ruff.toml": "lint.select = []\n", "a.py": "import os\nimport sys\n\nprint(sys)\n", "b.py": "import json\n"}
+    rc = {".pylintrc": "[MAIN]\ndisable=all\nenable=syntax-error\n"}
+    outcome = lab.lint(lab.change(before | rc, after), "--also=ruff")
+    assert findings(outcome) == [("b.py", "F401")]
+    assert outcome["old"] == 1
+    again = lab.lint("HEAD^", "--also=ruff")
+    assert (again["findings"], again["figures"]["linted"]) == (outcome["findings"], 0)
