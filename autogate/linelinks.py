@@ -44,4 +44,11 @@ def fill(link: str, revision: str, path: str, line: int) -> str:
         path: The file, with slashes; bytes that are no UTF-8 are lone surrogates.
         line: From 1.
     """
-    return link.format(revision=quote(revision), path=quote(path.encode("utf-8", "surrogateescape")), line=line)
+    return link.format(revision=_quoted(revision), path=_quoted(path), line=line)
+
+
+def _quoted(text: str) -> str:
+    try:
+        return quote(text.encode("utf-8", "surrogateescape"))
+    except UnicodeEncodeError:  # halves of characters, which no file's name has
+        return quote(text.encode("utf-8", "replace"))

@@ -1,7 +1,6 @@
 """Lint what a change introduces, and nothing else."""
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -15,6 +14,7 @@ from autogate.contract import FINDINGS_CATEGORY, MAX_FINDINGS, Cause
 from worker.lint.model import Outcome, Severity
 from worker.lint.output import json as wire
 from worker.lint.output import text
+from worker.lint.output.visible import visible
 
 from .cache import check_cache, default_cache
 from .lint_page import page
@@ -32,7 +32,9 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
 
 LINTERS = ("ruff",)
 MAX_SCORE = 10
-PROGRESS = re.compile(r"linting \d+ of \d+: .*")
+PROGRESS = "autogate-lint: "
+"""What a line that tells what the lint program does begins with."""
+
 MAX_PROGRESS = 100
 
 
@@ -135,7 +137,7 @@ class DiffPylint(WorkerStep):
         return {"step": self._progress or "running"}
 
     def show_progress(self, line: str) -> None:
-        """Show what the lint program does now; Buildbot passes on one such line a second."""
+        """Show what the lint program has done last; Buildbot passes on one such line a second."""
         self._progress = line if len(line) <= MAX_PROGRESS else line[: MAX_PROGRESS - 1] + "…"
         self.updateSummary()
 
@@ -169,8 +171,8 @@ class DiffPylint(WorkerStep):
         await self.addHTMLLog("page", page(outcome, summary, str(self.link or ""), revision))
         await self.addCompleteLog("findings", text.render(outcome))
         if machine := next((each for each in outcome.troubles if each.infrastructure), None):
-            raise Stopped("infrastructure", f"{machine.path} could not be judged: {machine.error}")
-        self.summarise(summary)
+            raise Stopped("infrastructure", visible(f"{machine.path} could not be judged: {machine.error}"))
+        self.summarise(visible(summary))
         if outcome.exit_code:
             self.blame(Cause.CHANGE)
             return FAILURE
@@ -195,8 +197,8 @@ class _Progress(LogLineObserver):
 
     def outLineReceived(self, line: str) -> None:  # noqa: N802 - Buildbot's name
         """Take a line of standard output."""
-        if PROGRESS.fullmatch(line):
-            self._lint.show_progress(line)
+        if line.startswith(PROGRESS):
+            self._lint.show_progress(line.removeprefix(PROGRESS))
 
 
 def _is_nothing(outcome: Outcome) -> bool:

@@ -44,9 +44,9 @@ def page(outcome: Outcome, summary: str, link: str, revision: str) -> str:
     """
     shown = replace(outcome, findings=outcome.findings[:MAX_ENTRIES])
     now, before = _Links(link, revision), _Links(link, outcome.base)
-    cost = f"Compared with {_text(outcome.base)}: {_text(_cost(outcome.figures))}"
+    cost = f"Compared with {_text(visible(outcome.base))}: {_text(_cost(outcome.figures))}"
     parts = [
-        f"<p><strong>{_text(summary)}</strong></p>\n<p class='faint'>{cost}</p>\n",
+        f"<p><strong>{_text(visible(summary))}</strong></p>\n<p class='faint'>{cost}</p>\n",
         *(_section(section, now) for section in sections(shown)),
         _more(len(outcome.findings)),
         _fixed(outcome.fixed, before),

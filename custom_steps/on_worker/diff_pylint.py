@@ -65,9 +65,9 @@ def _lint(command: Sequence[str], env: Mapping[str, str]) -> tuple[int, dict[str
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "report.json"
         done = run_aloud([*command, "--format=json", f"--output={path}", "--progress"], cwd=Path.cwd(), env=env)
-        said = done.out.strip()
+        complaint = _complaint(done.out)
         if done.code == USAGE_ERROR:
-            raise Stop("configuration", f"{_complaint(said)}\n\n{said}")
+            raise Stop("configuration", f"{complaint}\n\n{done.out}")
         try:
             report = json.loads(path.read_bytes())
             if done.code in JUDGED and report["exit_code"] == done.code:
@@ -75,22 +75,23 @@ def _lint(command: Sequence[str], env: Mapping[str, str]) -> tuple[int, dict[str
         except (OSError, ValueError, KeyError, TypeError):
             pass
     how = f"was killed by signal {-done.code}" if done.code < 0 else f"ended with exit code {done.code}"
-    last = said.rpartition("\n")[2]
     raise Stop(
         "infrastructure",
-        f"{PROGRAM} {how} and left no report: {last}\nIs the worker short of memory, or of "
-        f"another release of Autogate than the master?\n\n{said}",
+        f"{PROGRAM} {how} and left no report: {complaint}\nIs the worker short of memory, or of another release of "
+        f"Autogate than the master?\n\n{done.out}",
     )
 
 
 def _complaint(said: str) -> str:
-    lines = said.splitlines() or [f"{PROGRAM} does not say what is wrong"]
-    return next((line for line in lines if line.startswith(f"{PROGRAM}: ")), lines[-1])
+    """Return the last thing that the lint program said in its own name, else the last line of all."""
+    lines = said.splitlines() or ["it said nothing"]
+    own = [line.removeprefix(f"{PROGRAM}: ") for line in lines if line.startswith(f"{PROGRAM}: ")]
+    return (own or lines)[-1]
 
 
 def _short(report: dict[str, Any]) -> dict[str, Any]:
-    report["findings"].sort(key=lambda finding: not finding["fails"])
+    report.get("findings", []).sort(key=lambda finding: not finding.get("fails"))
     lists = {key: value for key, value in report.items() if isinstance(value, list)}
     cut = {key: value[:MAX_KEPT] for key, value in lists.items()}
     notes = [f"Of {len(lists[key])} {key}, {MAX_KEPT} are shown." for key in lists if len(lists[key]) > MAX_KEPT]
-    return {**report, **cut, "notes": [*cut["notes"], *notes]}
+    return {**report, **cut, "notes": [*cut.get("notes", []), *notes]}

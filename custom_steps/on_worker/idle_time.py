@@ -1,4 +1,4 @@
-"""Run a command in the worker's idle time, until a build needs the machine or the worker ends."""
+"""Run a command between builds, until one needs the machine or the worker ends."""
 
 import contextlib
 import fcntl
@@ -9,9 +9,6 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-
-LOWEST = 19
-"""The nicest value of nice(2)."""
 
 
 def stop(folder: Path) -> None:
@@ -71,9 +68,6 @@ def _run(command: Sequence[str], env: Mapping[str, str], folder: Path, worker: i
         os.dup2(opened, descriptor)
         os.close(opened)
     os.dup2(1, 2)
-    os.nice(LOWEST)
-    with contextlib.suppress(OSError):
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     process = subprocess.Popen(command, env=env, pass_fds=(lock,))  # noqa: S603 - the lint program itself
     ended = os.pidfd_open(process.pid)
     select.select([worker, ended], [], [])
