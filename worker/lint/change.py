@@ -120,12 +120,13 @@ def find_change(folder: str, base: str | None, *, staged: bool, paths: Sequence[
     Args:
         folder: Somewhere in the work tree.
         base: The commit before, by any name that git knows; None for HEAD.
-        staged: Whether to look at the index instead of the work tree.
+        staged: Whether to look at the index instead of the work tree. A file with a conflict is none in the index; in
+            the work tree it is what stands on disk.
         paths: Files and folders, relative to ``folder``, that `Change.files` is restricted to; none for all. In the
             work tree a file named here may be one that git does not track; it counts as added.
 
     Raises:
-        GitError: there is no such commit, repository or path, or a conflict is not resolved.
+        GitError: there is no such commit, repository or path, or a conflict in the index is not resolved.
     """
     root, git_dir, commit, tree = _begin(folder, base)
     found = differences(root, commit, staged=staged)
@@ -137,13 +138,12 @@ def find_change(folder: str, base: str | None, *, staged: bool, paths: Sequence[
     is_python = _Python(root, found, staged=staged)
     files, others = [], []
     for each in found:
+        old, new = (None if each.status == "C" else each.before), each.after  # what a copy comes from stays as it is
         before = each.before if is_python.before(each) else None
         after = each.after if is_python.after(each) else None
-        if (before or after) and (not wanted or _asked_for(wanted, each)):
+        if (after or (before and old)) and (not wanted or _asked_for(wanted, each)):
             files.append(ChangedFile(before, after))
-        others += [
-            path for path, kept in ((each.before, before), (each.after, after)) if path is not None and kept is None
-        ]
+        others += [path for path, kept in ((old, before), (new, after)) if path is not None and kept is None]
     return Change(
         root,
         commit,
@@ -218,7 +218,7 @@ def parse_patch(patch: bytes, prefix: str) -> dict[str, frozenset[int]]:
             lines = found.setdefault(path.removeprefix(prefix), set())
         elif name == b"/dev/null":
             lines = set()
-    return {path: frozenset(lines) for path, lines in found.items()}
+    return {path: frozenset(lines) for path, lines in found.items() if lines}
 
 
 def _unquoted(name: bytes) -> str:
