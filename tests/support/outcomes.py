@@ -1,16 +1,21 @@
 """Outcomes of the lint program for tests."""
 
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from worker.lint.model import FOR_TIME, Figures, Finding, LeftOut, Message, Outcome, Score, Severity, Side, Trouble
 
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+"""For a machine that others use, too."""
+
 # what git and files hold: bytes that need not be UTF-8
 WORDS = st.binary(max_size=20).map(lambda content: content.decode("utf-8", "surrogateescape")) | st.text(max_size=20)
+PATHS = WORDS.map(lambda path: path.lstrip("/")).filter(bool)
 NUMBERS = st.integers(0, 10**6)
 SECONDS = st.floats(0, 10**6)
 MESSAGES = st.builds(
     Message,
-    path=WORDS,
+    path=PATHS,
     line=st.integers(1, 10**6),
     column=NUMBERS,
     end_line=st.none() | NUMBERS,
@@ -32,14 +37,14 @@ OUTCOMES = st.builds(
     ).map(tuple),
     fixed=st.lists(MESSAGES, max_size=2).map(tuple),
     old=NUMBERS,
-    scores=st.lists(st.builds(Score, path=WORDS, score=st.floats(-100, 10), limit=st.floats(-100, 10)), max_size=2).map(
+    scores=st.lists(st.builds(Score, path=PATHS, score=st.floats(-100, 10), limit=st.floats(-100, 10)), max_size=2).map(
         tuple
     ),
     troubles=st.lists(
-        st.builds(Trouble, path=WORDS, side=st.sampled_from(Side), error=WORDS, infrastructure=st.booleans()),
+        st.builds(Trouble, path=PATHS, side=st.sampled_from(Side), error=WORDS, infrastructure=st.booleans()),
         max_size=2,
     ).map(tuple),
-    left_out=st.lists(st.builds(LeftOut, path=WORDS, reason=WORDS), max_size=2).map(tuple),
+    left_out=st.lists(st.builds(LeftOut, path=PATHS, reason=WORDS), max_size=2).map(tuple),
     notes=st.lists(WORDS, max_size=2).map(tuple),
     figures=st.builds(
         Figures,

@@ -1,7 +1,9 @@
 """The command line."""
 
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -172,6 +174,17 @@ def test_every_example_in_the_help_can_be_typed(capsys: pytest.CaptureFixture[st
     assert len(lines) == 7
     for line in lines:
         parse(line[1:], HOME)
+
+
+def test_what_pre_commit_runs_can_be_typed_and_takes_no_names() -> None:
+    root = Path(__file__).parents[3]
+    hook = (root / ".pre-commit-hooks.yaml").read_text()
+    entry = re.search(r"^  entry: (.+)$", hook, re.MULTILINE)
+    assert entry is not None
+    program, *arguments = entry[1].split()
+    assert program in tomllib.loads((root / "pyproject.toml").read_text())["project"]["scripts"]
+    assert parse(arguments, HOME).staged
+    assert "\n  pass_filenames: false\n" in hook
 
 
 def test_reading_the_line_imports_nothing_heavy() -> None:

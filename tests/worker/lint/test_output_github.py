@@ -4,7 +4,7 @@ import re
 
 from hypothesis import given
 
-from tests.support.outcomes import ALL, OUTCOMES, message
+from tests.support.outcomes import ALL, OUTCOMES, PATIENT, message
 from worker.lint.model import Finding, Message, Outcome, Severity
 from worker.lint.output import render
 from worker.lint.output.words import summary
@@ -81,6 +81,7 @@ def test_nothing_in_a_name_or_a_message_can_begin_a_command_or_a_property() -> N
     assert told[2] == "50%\n::stop-commands::x\n%0A"
 
 
+@PATIENT
 @given(OUTCOMES)
 def test_any_outcome_comes_out_as_commands_and_the_summary(outcome: Outcome) -> None:
     reasons = {each.reason for each in outcome.left_out}

@@ -5,7 +5,7 @@ from typing import Any
 
 from hypothesis import given
 
-from tests.support.outcomes import ALL, OUTCOMES, message
+from tests.support.outcomes import ALL, OUTCOMES, PATIENT, message
 from worker.lint.model import Finding, Message, Outcome, Severity
 from worker.lint.output import render
 
@@ -56,6 +56,7 @@ def test_names_that_are_no_utf_8_and_control_characters_are_escaped() -> None:
     assert only["description"] == "a\\x1b\nb"
 
 
+@PATIENT
 @given(OUTCOMES)
 def test_no_two_findings_share_a_fingerprint(outcome: Outcome) -> None:
     known = [each["fingerprint"] for each in report(outcome)]

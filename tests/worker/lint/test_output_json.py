@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from tests.support.outcomes import ALL, OUTCOMES
+from tests.support.outcomes import ALL, OUTCOMES, PATIENT
 from worker.lint.model import Outcome
 from worker.lint.output import render
 from worker.lint.output.json import load
@@ -22,6 +22,7 @@ def finding(**changes: object) -> dict[str, object]:
     return {**first, **changes}
 
 
+@PATIENT
 @given(OUTCOMES)
 def test_what_is_printed_is_read_back(outcome: Outcome) -> None:
     assert load(render("json", outcome)) == outcome

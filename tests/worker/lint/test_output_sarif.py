@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 from hypothesis import given
 
-from tests.support.outcomes import ALL, OUTCOMES, message
+from tests.support.outcomes import ALL, OUTCOMES, PATIENT, message
 from worker.lint.model import Finding, Message, Outcome, Severity, Side, Trouble
 from worker.lint.output import render
 
@@ -124,6 +124,7 @@ def fingerprints(*findings: Finding) -> list[str]:
     return [result["partialFingerprints"]["primaryLocationLineHash"] for result in results(*findings)]
 
 
+@PATIENT
 @given(OUTCOMES)
 def test_any_outcome_makes_a_log_as_the_standard_and_github_want_it(outcome: Outcome) -> None:
     only = run(outcome)

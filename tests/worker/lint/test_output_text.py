@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 
-from tests.support.outcomes import ALL, OUTCOMES, message
+from tests.support.outcomes import ALL, OUTCOMES, PATIENT, message
 from worker.lint.model import FAR, FOR_TIME, Figures, Finding, LeftOut, Message, Outcome, Score, Severity, Side, Trouble
 from worker.lint.output import FORMATS, render
 from worker.lint.output.excerpt import WIDTH, excerpt
@@ -253,11 +253,13 @@ def test_pylints_columns_count_bytes_where_a_message_has_an_end_and_the_caret_is
     assert (fixme.marked + fixme.after).strip() == "TODO Ü"
 
 
+@PATIENT
 @given(OUTCOMES)
 def test_no_text_from_a_repository_reaches_a_terminal_as_a_control_character(outcome: Outcome) -> None:
     assert all(line.isprintable() for line in render("text", outcome).split("\n"))
 
 
+@PATIENT
 @given(OUTCOMES)
 def test_every_format_can_be_encoded_and_ends_its_last_line(outcome: Outcome) -> None:
     for name in FORMATS:
