@@ -30,17 +30,18 @@ def changed_names(before: bytes | None, after: bytes | None) -> frozenset[str]:
         after: The same after.
 
     Returns:
-        Functions, classes, methods, attributes and variables by their last name. A class counts as changed when a
-        method of it is removed, or an abstract or a special one differs; special names themselves are left out.
-        `MODULE` is among them when a side is missing or cannot be parsed, or a star import or the module's own
-        ``__getattr__`` differs; `EXPORTS` when a module-level name comes or goes.
+        What the module has, such as ``Cart``; and what classes have and attributes that are set anywhere, with a dot,
+        such as ``.total``. A class counts as changed when a method of it is removed, or an abstract or a special one
+        differs; special names themselves are left out. `MODULE` is among them when a side is missing or cannot be
+        parsed, or a star import or the module's own ``__getattr__`` differs; `EXPORTS` when the module has a name more
+        or less.
     """
     if before == after:
         return frozenset()
     old, new = _units(before), _units(after)
     if old is None or new is None:
         known = _meanings([*(old or ()), *(new or ())])
-        public = {key[-1] for key in known if not key[-1].startswith("_")}
+        public = {_name(key) for key in known if not key[-1].startswith("_")}
         return frozenset(public | {MODULE, EXPORTS})
     same = Counter(old) & Counter(new)
     gone, come = _meanings(_without(old, same)), _meanings(_without(new, same))
@@ -50,6 +51,20 @@ def changed_names(before: bytes | None, after: bytes | None) -> frozenset[str]:
         if was is None or now is None or was.prints != now.prints:
             names |= _affected(key, was, now)
     return frozenset(_with_echoes(names, [*same, *_without(new, same)])) if names else frozenset()
+
+
+def echoes(source: bytes, names: Iterable[str]) -> frozenset[str]:
+    """Return the names of an unchanged module that are made of changed ones elsewhere, such as what returns them.
+
+    Args:
+        source: The module.
+        names: What changed elsewhere, as `changed_names` returns it.
+
+    Returns:
+        As `changed_names`; without ``names`` themselves.
+    """
+    seen = {each for name in names for each in (name, name if name.startswith(".") else f".{name}")}
+    return frozenset(_with_echoes(set(seen), _units(source) or []) - seen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,17 +124,21 @@ def _without(units: list[_Unit], same: Counter[_Unit]) -> list[_Unit]:
 
 def _affected(key: _Key, was: _Meaning | None, now: _Meaning | None) -> set[str]:
     *owner, name = key
+    if not owner:
+        if name == "__getattr__":
+            return {MODULE}
+        return {name} if was and now else {name, EXPORTS}
     is_special = name.startswith("__") and name.endswith("__")
     either = [each for each in (was, now) if each]
-    if owner:
-        names = set() if is_special else {name}
-        method_removed = now is None and any(each.is_function for each in either)
-        if is_special or method_removed or any(each.is_abstract for each in either):
-            names.add(owner[-1])
-        return names
-    if name == "__getattr__":
-        return {MODULE}
-    return {name} if was and now else {name, EXPORTS}
+    names = set() if is_special else {_name(key)}
+    method_removed = now is None and any(each.is_function for each in either)
+    if owner[-1] and (is_special or method_removed or any(each.is_abstract for each in either)):
+        names.add(_name(tuple(owner)))
+    return names
+
+
+def _name(key: _Key) -> str:
+    return key[-1] if len(key) == 1 else f".{key[-1]}"
 
 
 def _with_echoes(names: set[str], units: list[_Unit]) -> set[str]:
@@ -127,13 +146,13 @@ def _with_echoes(names: set[str], units: list[_Unit]) -> set[str]:
     meanings: dict[_Unit, _Meanings] = {}
     fresh = set(names)
     while fresh:
-        spelled = [each.encode() for each in fresh]
+        spelled = [each.removeprefix(".").encode() for each in fresh]
         found: set[str] = set()
         for unit in units:
             if any(each in unit.text for each in spelled):
                 if unit not in meanings:
                     meanings[unit] = _meanings([unit])
-                found |= {key[-1] for key, meaning in meanings[unit].items() if meaning.uses & fresh}
+                found |= {_name(key) for key, meaning in meanings[unit].items() if meaning.uses & fresh}
         fresh = found - names
         names |= fresh
     return names
@@ -161,7 +180,7 @@ def _add_body(meanings: _Meanings, owner: _Key, body: list[ast.stmt]) -> None:
                 _note(meanings, (*owner, EXPORTS), path, [node])
             annotation = ast.dump(node.annotation) if owner and isinstance(node, ast.AnnAssign) else ""
             for target, values in _bindings(node):
-                key = (*owner, target) if isinstance(target, str) else (target.attr,)
+                key = (*owner, target) if isinstance(target, str) else ("", target.attr)
                 _note(meanings, key, f"{path} {_kind(node, values)} {annotation}", values)  # as dataclasses read it
 
 
@@ -182,7 +201,7 @@ def _add_function(meanings: _Meanings, owner: _Key, path: str, node: Function) -
     meaning.is_function = True
     first = _first(node)
     meaning.is_abstract |= "abstract" in decorators or isinstance(first, ast.Raise)
-    never = sorted(_NEVER & _uses([node.returns])) if node.returns else []
+    never = sorted(_NEVER & {each.removeprefix(".") for each in _uses([node.returns])}) if node.returns else []
     meaning.prints.append(f"{never} {first and ast.dump(first)} {bool(flow.yields)}")
     results = flow.returns
     if flow.yields:  # nothing is inferred of what a generator yields, but for a context manager
@@ -190,9 +209,8 @@ def _add_function(meanings: _Meanings, owner: _Key, path: str, node: Function) -
     for shown, parts in results:
         _note(meanings, key, shown, parts, flow)
     for target, shown, parts in flow.stores:
-        own = isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name)
-        name = target.attr if isinstance(target, ast.Attribute) else target
-        _note(meanings, (*owner, name) if own and owner else (name,), f"{node.name} {shown}", parts, flow)
+        stored = (target,) if isinstance(target, str) else (*(owner or ("",)), target.attr)
+        _note(meanings, stored, f"{node.name} {shown}", parts, flow)
 
 
 def _note(meanings: _Meanings, key: _Key, path: str, parts: Sequence[ast.AST], flow: "_Flow | None" = None) -> _Meaning:
@@ -366,5 +384,5 @@ def _uses(parts: Iterable[ast.AST]) -> set[str]:
             if isinstance(node, ast.Name):
                 names.add(node.id)
             elif isinstance(node, ast.Attribute):
-                names.add(node.attr)
+                names.add(f".{node.attr}")
     return names

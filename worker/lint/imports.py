@@ -18,7 +18,7 @@ _CLASS = re.compile(rb"class[ \t]+([\w\x80-\xff]+)[ \t]*\(([^)]*)")
 _WORD = re.compile(rb"[A-Za-z_\x80-\xff][\w\x80-\xff]*")
 
 _SUFFIXES = (".py", ".pyi")
-_HEAD = b"autogate imports 1 %08x\n"
+_HEAD = b"autogate imports 2 %08x\n"
 _HEAD_SIZE = len(_HEAD % 0)
 
 
@@ -28,7 +28,8 @@ class Scan:
 
     Attributes:
         size: Of the file in bytes.
-        imports: ``a.b`` for ``import a.b``; ``..a:b`` for ``from ..a import b``; ``a:*`` for a star import.
+        imports: ``a.b`` for ``import a.b``; ``..a:b`` for ``from ..a import b``, with ``>c`` behind it where it is
+            called so; ``a:*`` for a star import.
         classes: A class with the words in its bases: ``Child:Base,other``.
         words: Attributes that it looks up and functions that it defines; every word where it has a star import.
     """
@@ -74,8 +75,9 @@ def _imports(text: bytes) -> set[bytes]:
             continue
         module = before[1] and before[1].replace(b" ", b"").replace(b"\t", b"")
         for item in _COMMENT.sub(b"", match[1]).split(b","):
-            if name := _NAME.search(item):
-                found.add(b"%s:%s" % (module, name[0]) if module else name[0])
+            if names := _NAME.findall(item):
+                alias = b">" + names[2] if names[1:2] == [b"as"] and len(names) > 2 else b""  # noqa: PLR2004  (b as c)
+                found.add(b"%s:%s%s" % (module, names[0], alias) if module else names[0])
     return found
 
 
@@ -187,14 +189,18 @@ class Graph:
     def __post_init__(self) -> None:
         self.packages = packages_of(self.paths)
         self._importers: dict[str, list[str]] = {}
+        self._importers_of: dict[str, set[str]] = {}
         for path, found in self.paths.items():
             for name in {loaded for each in found.imports for loaded in loads(path, each)}:
                 self._importers.setdefault(name, []).append(path)
 
     def importers(self, path: str) -> set[str]:
         """Return the files that import a file, by any name that it may have; the file need not be there."""
-        names = [*module_names(path, self.packages), *module_names(path, self.packages - {os.path.dirname(path)})]
-        return {each for name in [*names, anchored(path)] for each in self._importers.get(name, ())}
+        if path not in self._importers_of:
+            names = [*module_names(path, self.packages), *module_names(path, self.packages - {os.path.dirname(path)})]
+            found = {each for name in [*names, anchored(path)] for each in self._importers.get(name, ())}
+            self._importers_of[path] = found
+        return self._importers_of[path]
 
     def loaders(self, paths: Iterable[str]) -> dict[str, int]:
         """Return the files that load any of some files, directly or not.
@@ -206,15 +212,10 @@ class Graph:
             Path -> bits, bit n for the nth of ``paths``; those themselves only where one loads another.
         """
         reached: dict[str, int] = {}
-        waiting = []
-        known: dict[str, set[str]] = {}
-        for number, path in enumerate(paths):
-            waiting.append((path, 1 << number))
+        waiting = [(path, 1 << number) for number, path in enumerate(paths)]
         while waiting:
             path, bits = waiting.pop()
-            if path not in known:
-                known[path] = self.importers(path)
-            for importer in known[path]:
+            for importer in self.importers(path):
                 had = reached.get(importer, 0)
                 if bits & ~had:
                     reached[importer] = had | bits
@@ -234,7 +235,8 @@ def loads(path: str, imported: str) -> list[str]:
         path: The file that it is in.
         imported: As in `Scan.imports`.
     """
-    module, colon, name = imported.partition(":")
+    module, colon, bound = imported.partition(":")
+    name = bound.partition(">")[0]
     dots = len(module) - len(module.lstrip("."))
     if dots:
         folders = path.split("/")[:-dots]
