@@ -93,7 +93,7 @@ class _Tree(abc.ABC):
         try:
             here: str | None = link.rpartition("/")[0]
             for part in target.split("/"):
-                if here is None or (part == ".." and not here):
+                if here is None or self._kind(here) != "folder" or (part == ".." and not here):
                     return None
                 if part == "..":
                     here = here.rpartition("/")[0]
