@@ -102,6 +102,7 @@ class JudgeSettings:
     file_mebibytes: int = 2048
     idle_seconds: float = 1800
     server_mebibytes: int = 1536
+    idle: bool = False
     start_seconds: float = 60
 
 
@@ -401,6 +402,7 @@ class JudgeConnection:
                     "path": path,
                     "seconds": self._settings.file_seconds,
                     "mebibytes": self._settings.file_mebibytes,
+                    "idle": self._settings.idle,
                 }
             )
         return bool(jobs)

@@ -225,6 +225,7 @@ class Judging:
             jobs=self.options.jobs or 0,
             file_seconds=self.options.file_time,
             file_mebibytes=self.options.file_memory,
+            idle=self.options.warm,
         )
         return JudgeConnection.open(settings, server=self.options.server)
 

@@ -48,7 +48,7 @@ def connect(room: Courtroom) -> socket.socket:
 
 
 def job(room: Courtroom, path: str) -> bytes:
-    place = {"job": path, "root": str(room.tree), "path": path, "seconds": 60, "mebibytes": 512}
+    place = {"job": path, "root": str(room.tree), "path": path, "seconds": 60, "mebibytes": 512, "idle": False}
     return json.dumps(place).encode() + b"\n"
 
 
@@ -111,8 +111,8 @@ def test_clients_take_turns(room: Courtroom) -> None:
     # Their process ids tell the order in which they were forked.
     assert [each["begun"] for each in sorted(begun, key=itemgetter("group"))] == [
         "waits.py",
-        "one1.py",
         "other1.py",
+        "one1.py",
         "one2.py",
         "one3.py",
     ]

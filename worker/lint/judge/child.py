@@ -34,6 +34,7 @@ class Child:
         path: The file, relative to it.
         report: Where its result comes from; -1 when it was closed.
         output: Where what is printed in it comes from; -1 when it was closed.
+        idle: Whether it is nice.
     """
 
     def __init__(self, pid: int, root: str, path: str, limits_: Limits, report: int, output: int) -> None:
@@ -42,6 +43,7 @@ class Child:
         self.path = path
         self.report = report
         self.output = output
+        self.idle = limits_.idle
         self._limits = limits_
         self._deadline = time.monotonic() + limits_.seconds
         self._inherited = limits.statm("self")[limits.DATA]

@@ -18,6 +18,8 @@ DATA, RESIDENT = 5, 1
 
 _libc = ctypes.CDLL(None)
 
+MOST_NICE = 19
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -26,10 +28,12 @@ class Limits:
     Attributes:
         seconds: Of wall time; as much of processor time, should nobody be there to look at the clock.
         mebibytes: Of memory, beyond what its process shares with the judge.
+        idle: Whether it gets no processor that anybody else wants.
     """
 
     seconds: float
     mebibytes: int
+    idle: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,8 @@ def confine(limits: Limits, judge: int) -> None:
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != judge:  # it died before the line above
         os.kill(os.getpid(), signal.SIGKILL)
+    if limits.idle:
+        os.nice(MOST_NICE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     seconds = math.ceil(limits.seconds) + 1
     _, most = resource.getrlimit(resource.RLIMIT_CPU)

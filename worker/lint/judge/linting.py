@@ -11,7 +11,7 @@ import sys
 from collections import deque
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import astroid
 import isort  # noqa: F401  (pylint imports it late: each child would)
@@ -51,6 +51,24 @@ class Reporter(CollectingReporter):
         self.whole.append(isinstance(self.about, nodes.Module))
 
 
+class Work(NamedTuple):
+    """What is to be built ahead.
+
+    Attributes:
+        root: The tree.
+        search: ``sys.path``; empty to find it out.
+        name: The module's; empty to find it out.
+        path: The module's file, absolute; empty to look for it by its name.
+        itself: Whether the file is to be built, and not only what it imports.
+    """
+
+    root: str
+    search: list[str]
+    name: str
+    path: str
+    itself: bool = True
+
+
 class Linting:
     """pylint with one configuration.
 
@@ -67,7 +85,7 @@ class Linting:
     def __init__(self, arguments: list[str], folder: str, home: str) -> None:
         self.folder, self.home = os.path.realpath(folder), os.path.realpath(home)
         self.store = Store()
-        self._waiting: deque[tuple[str, list[str], str, str]] = deque()
+        self._waiting: deque[Work] = deque()
         self._known: set[tuple[str, str]] = set()
         self._reporter = Reporter()
         os.chdir(folder)
@@ -210,23 +228,28 @@ class Linting:
         """Note what a child had to build itself, to build it ahead of the next."""
         root = os.path.realpath(root)
         for name, file, search in built:
-            self._waiting.append((root, search, name, os.path.join(root, file) if file else ""))
+            self._waiting.append(Work(root, search, name, os.path.join(root, file) if file else ""))
 
     def warm(self, root: str, paths: list[str]) -> None:
         """Note files of a tree, to build them ahead, and what they import."""
         root = os.path.realpath(root)
         for path in paths:
-            self._waiting.append((root, [], "", os.path.join(root, path)))
+            self._waiting.append(Work(root, [], "", os.path.join(root, path)))
+
+    def prepare(self, root: str, path: str) -> None:
+        """Note a file that is about to be linted, to build ahead what it imports."""
+        root = os.path.realpath(root)
+        self._waiting.append(Work(root, [], "", os.path.join(root, path), itself=False))
 
     def work(self) -> bool:
         """Build one module ahead; return whether there is more to build."""
         while self._waiting:
-            root, search, name, path = self._waiting.popleft()
+            root, search, name, path, itself = self._waiting.popleft()
             if not os.path.isdir(root) or (path and not os.path.isfile(path)):
                 continue
             os.chdir(root)
             if not name:
-                self._find_work(root, path)
+                self._find_work(root, path, itself=itself)
                 continue
             sys.path[:] = search or self._moved(self._path, root)
             self.store.root = root
@@ -238,7 +261,7 @@ class Linting:
             return bool(self._waiting)
         return False
 
-    def _find_work(self, root: str, path: str) -> None:
+    def _find_work(self, root: str, path: str, *, itself: bool) -> None:
         """Add a file and what it imports to what is to be built, under the names that pylint would use."""
         package_path = lint.discover_package_path(path, self._linter.config.source_roots)
         search = [package_path, *self._moved(self._path, root)]
@@ -248,8 +271,9 @@ class Linting:
         except ImportError:
             name = os.path.splitext(os.path.basename(path))[0]
         package = name if os.path.basename(path).startswith("__init__.") else name.rpartition(".")[0]
-        found = [(name, path), *((imported, "") for imported in _imports(path, package))]
-        self._waiting.extendleft((root, search, each, file) for each, file in reversed(found))
+        found = [(name, path)] if itself else []
+        found += [(imported, "") for imported in _imports(path, package)]
+        self._waiting.extendleft(Work(root, search, each, file) for each, file in reversed(found))
 
 
 class _CapturedError(BaseException):

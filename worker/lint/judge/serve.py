@@ -46,6 +46,9 @@ LOOK = 0.05
 IDLE_LOOK = 1.0
 """Seconds between two looks at what may end a server."""
 
+MANY = 4
+"""Files from which on it pays to build what they share first."""
+
 LINGER = 10.0
 """Seconds that a server which is to end waits for clients that have nothing to do."""
 
@@ -169,6 +172,8 @@ class Judge:
         self._spared = limits.children()
         self._selector = selectors.EpollSelector()
         self._ahead = False
+        self._cold = True
+        self._piloted = False
         self._not_before = 0.0
         self._last_job = time.monotonic()
         self._last_look = 0.0
@@ -241,8 +246,12 @@ class Judge:
                 "path": str() as path,
                 "seconds": int() | float() as seconds,
                 "mebibytes": int() as mebibytes,
+                "idle": bool() as idle,
             }:
-                client.queue.append(Job(name, root, path, Limits(seconds, mebibytes)))
+                client.queue.append(Job(name, root, path, Limits(seconds, mebibytes, idle)))
+                if self._cold:
+                    self._linting.prepare(root, path)
+                    self._ahead = True
             case {"cancel": list() as jobs}:
                 client.queue = collections.deque(each for each in client.queue if each.name not in jobs)
                 for job in jobs:
@@ -281,12 +290,18 @@ class Judge:
 
     # Children
 
+    def _next_client(self) -> Client | None:
+        """Return whose file is to be begun: the clients take turns, and idle files wait for all others."""
+        at_once = 1 if self._is_preparing() else self._jobs
+        ready = [each for each in self._clients if each.queue and len(each.unsent) < MAX_UNREAD]
+        pressing = next((each for each in ready if not each.queue[0].limits.idle), None)
+        if pressing is not None:
+            return pressing if sum(not child.idle for child, _, _ in self._children.values()) < at_once else None
+        return ready[0] if ready and len(self._children) < at_once else None
+
     def _begin(self) -> None:
-        """Begin files while there are processes to spare, the clients taking turns."""
-        while len(self._children) < self._jobs:
-            client = next((each for each in self._clients if each.queue and len(each.unsent) < MAX_UNREAD), None)
-            if client is None:
-                return
+        """Begin files while there are processes to spare."""
+        while (client := self._next_client()) is not None:
             self._clients.remove(client)
             self._clients.append(client)
             job = client.queue.popleft()
@@ -338,12 +353,13 @@ class Judge:
         else:
             result = answer
             built = result.pop("built", None)
-            if built and self._listener is not None:
+            if built and (self._listener is not None or self._cold):
                 try:
                     self._linting.learn(child.root, built)
                 except Exception as error:  # noqa: BLE001  (a plugin may have put anything into it)
                     log(f"nothing is learned from {child.path!r} ({type(error).__name__}: {error})")
                 self._ahead = True
+        self._piloted = True
         self._bury(child)
         self._last_job = time.monotonic()
         client.tell({"done": job, "result": result})
@@ -374,7 +390,15 @@ class Judge:
         return not self._children and not any(client.queue or client.unsent for client in self._clients)
 
     def _may_work(self) -> bool:
-        return self._ahead and not self._leaving and self._is_idle()
+        return self._is_preparing() or (self._ahead and not self._leaving and self._is_idle())
+
+    def _is_preparing(self) -> bool:
+        """Return whether many files wait for a judge that has built nothing yet.
+
+        Then it builds first what they import, and what the first of them needed besides, instead of each its own.
+        """
+        unfinished = sum(len(client.queue) + len(client.running) for client in self._clients)
+        return self._cold and self._ahead and unfinished >= MANY
 
     def _work(self) -> None:
         signal.setitimer(signal.ITIMER_REAL, WATCHDOG_WORK)
@@ -384,9 +408,10 @@ class Judge:
         except Exception as error:  # noqa: BLE001  (astroid may raise anything, and what it built is in doubt then)
             self._leave(f"a module could not be built ahead ({type(error).__name__}: {error})")
             return
+        self._cold = self._cold and (self._ahead or not self._piloted)
         now = time.monotonic()
         # Low priority that a file's process does not inherit: whoever wants the processor gets it between two steps.
-        if time.process_time() - spent < CONTENDED * (now - begin):
+        if not self._is_preparing() and time.process_time() - spent < CONTENDED * (now - begin):
             self._not_before = now + min(2 * (now - begin), 1.0)
         self._last_job = now
         if not self._ahead:
