@@ -71,7 +71,8 @@ class Configuration:
         Args:
             tree: The one that they were imported from.
             environment_id: Of `worker.lint.environment`.
-            paths: Relative to the tree's root.
+            paths: Relative to the tree's root. One that is not there, with or without its ending, stands for a module
+                that was looked for in vain.
         """
         blobs = {path: tree.blob(path) for path in sorted(paths)}
         places = {(os.path.dirname(path), os.path.basename(path).partition(".")[0]) for path in blobs}

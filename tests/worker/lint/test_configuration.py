@@ -312,6 +312,15 @@ def test_plugins_that_change_are_known_again_when_they_change_back(memory: Path)
     assert found.with_plugins(PlainTree(two | {"helper.py": b"changed"}), "") is None
 
 
+@pytest.mark.parametrize("added", ["ci/plugin.py", "ci/plugin/__init__.py", "ci/plugin.cpython-311.so"])
+def test_a_plugin_that_was_missing_is_noticed_when_it_is_there(memory: Path, added: str) -> None:
+    tree = PlainTree({".pylintrc": b"[MAIN]\nload-plugins=ci.plugin\n"})
+    found = read(tree, memory)
+    final = found.remember_plugins(tree, "", ["ci/plugin"])
+    assert found.with_plugins(PlainTree(tree | {"ci/other.py": b""}), "") == final
+    assert found.with_plugins(PlainTree(tree | {added: b""}), "") is None
+
+
 def test_a_configuration_without_plugins_says_so_once(memory: Path) -> None:
     tree = PlainTree({"a.py": b""})
     found = read(tree, memory)
