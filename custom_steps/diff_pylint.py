@@ -152,7 +152,7 @@ class DiffPylint(WorkerStep):
         answer = await self.ask_worker(
             {
                 "arguments": [f"--base={base}", *configured],
-                "ahead": [f"--base={revision}", *configured] if self.warm_ahead and revision else [],
+                "ahead": ["--warm", f"--base={revision}", *configured] if self.warm_ahead and revision else [],
                 "virtualenv": self.virtualenv(),
                 "cache": f"{self.cache or default_cache(self)}/lint",
             }

@@ -117,10 +117,11 @@ def test_names_and_lines_of_any_kind(gate: Gate, repository: Repository) -> None
     assert "&lt;script&gt;alert(2)" in page
 
 
-def judges(gate: Gate) -> list[psutil.Process]:
-    """Return the lint servers of the gate's work tree, and their processes for single files."""
-    found = psutil.process_iter(["cmdline"])
-    return [process for process in found if str(gate.workdir()) in "".join(process.info["cmdline"] or [])]
+def files_being_judged(gate: Gate) -> int:
+    """Return how many processes of the gate's lint server judge a file: its children, which are called as it is."""
+    found = psutil.process_iter(["cmdline", "ppid"])
+    judges = [process for process in found if str(gate.workdir()) in "".join(process.info["cmdline"] or [])]
+    return sum(process.info["ppid"] in {each.pid for each in judges} for process in judges)
 
 
 def test_an_interrupted_build_shows_what_it_does_and_leaves_nothing_but_the_server(
@@ -130,17 +131,13 @@ def test_an_interrupted_build_shows_what_it_does_and_leaves_nothing_but_the_serv
     repository.push("auto")
     request = gate.begin(f"{checkout(repository)}, steps.SoftReset(), steps.DiffPylint()", revision)
     number = gate.running(request)
-
-    def works() -> bool:
-        return any(os.getsid(process.pid) != process.pid for process in judges(gate))
-
-    wait_for(works, "a file to be judged")
+    wait_for(lambda: files_being_judged(gate), "a file to be judged")
     [step] = [step for step in gate.get(f"builds/{number}/steps")["steps"] if step["name"] == "lint"]
     assert step["state_string"] in {"running", "starting pylint"} or step["state_string"].startswith("checking out ")
     gate.stop_build(number)
     build = gate.finish(request)
     assert (build.result, build.cause) == ("cancelled", "superseded")
-    wait_for(lambda: not works(), "the file's process to end")
+    wait_for(lambda: not files_being_judged(gate), "the file's process to end")
 
 
 def test_a_change_that_passed_is_made_ready_to_be_the_next_base(gate: Gate, repository: Repository) -> None:
