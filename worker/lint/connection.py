@@ -40,6 +40,9 @@ MAX_LOG = 256 * 1024
 MAX_SAID = 2000
 CHUNK = 1 << 18
 TRIES = 3
+CAREFULLY = 2
+"""Files at once after a judge has failed: too few for another one to build anything ahead of them."""
+
 SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|API_?KEY|PRIVATE_?KEY", re.IGNORECASE)
 
 Result = dict[str, Any]
@@ -259,6 +262,7 @@ class JudgeConnection:
         self._again: dict[JobId, Result] = {}
         self._tried_again: set[JobId] = set()
         self._accused: set[JobId] = set()
+        self._careful = False
 
     @classmethod
     def open(cls, settings: JudgeSettings, *, server: bool) -> "JudgeConnection":
@@ -384,14 +388,15 @@ class JudgeConnection:
                 self._judge.send(message)
 
     def _send_more(self) -> bool:
-        """Send what may be sent: everything, or one file at a time while some are under suspicion."""
+        """Send what may be sent: everything, or few once a judge has failed, or one while some are under suspicion."""
         assert self._judge is not None  # noqa: S101  (`lint` has seen to it)
         if self._suspects:
             jobs = [] if self._sent else [self._suspects.popleft()]
         elif self._tried_again & self._sent:
             jobs = []
         else:
-            jobs, self._unsent = list(self._unsent), collections.deque()
+            count = max(0, CAREFULLY - len(self._sent)) if self._careful else len(self._unsent)
+            jobs = [self._unsent.popleft() for _ in range(min(count, len(self._unsent)))]
         for job in jobs:
             root, path = self._places[job]
             self._sent.add(job)
@@ -450,6 +455,7 @@ class JudgeConnection:
     def _after(self, trouble: _TroubleError) -> Iterator[tuple[JobId, Result]]:
         """Deal with a judge that died, hangs or talks nonsense."""
         judge, self._judge = self._judge, None
+        self._careful = True
         if judge is not None:
             if not isinstance(trouble, _GoneError):
                 judge.kill()

@@ -213,9 +213,9 @@ def test_files_may_be_added_and_given_up_on_the_way(room: Courtroom) -> None:
         (room.tree / f"{name}.py").write_text(BAD)
     with room.open(jobs=1) as connection:
         done: list[JobId] = []
-        for name, _ in connection.lint([room.job("a.py")]):
-            done.append(name)
-            if name == "a.py":
+        for job, _ in connection.lint([room.job("a.py")]):
+            done.append(job)
+            if job == "a.py":
                 connection.submit(*room.job("b.py"))
         assert done == ["a.py", "b.py"]
         connection.submit(*room.job("waits.py"))
