@@ -43,7 +43,7 @@ _CURES = (
     (re.compile(r"[Pp]ermission denied|Read-only file system"), "give this user the right to write there"),
     (
         re.compile(
-            r"unable to read|bad object|could not (?:read|fetch)|missing (?:blob|tree|object)|(?:not a|unpack) tree object"
+            r"unable to read|bad object|could not (?:read|fetch)|missing (?:blob|tree)|(?:not a|unpack) tree object"
         ),
         "objects are missing: fetch them (`git fetch --unshallow` in a shallow clone), or see what `git fsck` says",
     ),
