@@ -197,9 +197,8 @@ class Graph:
     def importers(self, path: str) -> set[str]:
         """Return the files that import a file, by any name that it may have; the file need not be there."""
         if path not in self._importers_of:
-            names = [*module_names(path, self.packages), *module_names(path, self.packages - {os.path.dirname(path)})]
-            found = {each for name in [*names, anchored(path)] for each in self._importers.get(name, ())}
-            self._importers_of[path] = found
+            names = [*module_names(path, self.packages), anchored(path)]
+            self._importers_of[path] = {each for name in names for each in self._importers.get(name, ())}
         return self._importers_of[path]
 
     def loaders(self, paths: Iterable[str]) -> dict[str, int]:
