@@ -50,10 +50,12 @@ def main(parameters: Report) -> Report:
 
 def _environment(virtualenv: str) -> tuple[list[str], Mapping[str, str]]:
     """Return how to name the virtual environment's Python, and the variables of a process that works in it."""
+    # Buildbot ends what a build started with the build. The lint server stays, and ends with the worker.
+    env = {**os.environ, "AUTOGATE_LINT_OWNER": str(os.getppid())}
     if not virtualenv:
-        return [], os.environ
+        return [], env
     path = f"{virtualenv}/bin{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    return [f"--python={virtualenv}/bin/python"], {**os.environ, "PATH": path, "VIRTUAL_ENV": virtualenv}
+    return [f"--python={virtualenv}/bin/python"], {**env, "PATH": path, "VIRTUAL_ENV": virtualenv}
 
 
 def _lint(command: Sequence[str], env: Mapping[str, str]) -> tuple[int, dict[str, Any]]:

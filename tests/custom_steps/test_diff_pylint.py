@@ -117,11 +117,16 @@ def test_names_and_lines_of_any_kind(gate: Gate, repository: Repository) -> None
     assert "&lt;script&gt;alert(2)" in page
 
 
-def files_being_judged(gate: Gate) -> int:
-    """Return how many processes of the gate's lint server judge a file: its children, which are called as it is."""
+def judges(gate: Gate) -> list[psutil.Process]:
+    """Return the gate's lint servers, and their children, which are called as they are."""
     found = psutil.process_iter(["cmdline", "ppid"])
-    judges = [process for process in found if str(gate.workdir()) in "".join(process.info["cmdline"] or [])]
-    return sum(process.info["ppid"] in {each.pid for each in judges} for process in judges)
+    return [process for process in found if str(gate.workdir()) in "".join(process.info["cmdline"] or [])]
+
+
+def files_being_judged(gate: Gate) -> int:
+    """Return how many processes of lint servers judge a file."""
+    found = judges(gate)
+    return sum(process.info["ppid"] in {each.pid for each in found} for process in found)
 
 
 def test_an_interrupted_build_shows_what_it_does_and_leaves_nothing_but_the_server(
@@ -247,3 +252,11 @@ def test_the_virtual_environment_comes_first_but_does_not_bring_the_program(
     variables, arguments = said.read_text().splitlines()
     assert variables.startswith(f"{environment} {environment}/bin:{tmp_path / 'bin'}:")
     assert arguments.startswith(f"--cache={tmp_path}/cache --python={environment}/bin/python --base=0123 ")
+
+
+def test_the_lint_server_outlives_the_build_and_ends_with_the_worker(gate: Gate, repository: Repository) -> None:
+    assert_passed(lint(gate, repository, {"price.py": PRICE + "# the last\n"}), "no new findings")
+    assert judges(gate)
+    gate.worker.kill()
+    wait_for(lambda: not judges(gate), "the lint server to end")
+    gate.worker.start()

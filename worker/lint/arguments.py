@@ -38,6 +38,7 @@ exit status:
 
 environment:
   AUTOGATE_LINT_CACHE  the folder of --cache
+  AUTOGATE_LINT_OWNER  the id of a process with which a server that is started ends
 
 docs/lint.md says what counts as introduced, and how it is set up as a pre-commit hook."""
 

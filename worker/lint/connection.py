@@ -39,6 +39,8 @@ MAX_LINE = 512 * 1024 * 1024
 MAX_LOG = 256 * 1024
 MAX_SAID = 2000
 CHUNK = 1 << 18
+OWNER = "AUTOGATE_LINT_OWNER"
+"""The variable that names the process with which a server is to end: a worker, whose builds it outlives."""
 TRIES = 3
 CAREFULLY = 2
 """Files at once after a judge has failed: too few for another one to build anything ahead of them."""
@@ -460,8 +462,11 @@ class JudgeConnection:
             if not isinstance(trouble, _GoneError):
                 judge.kill()
             judge.close()
-            if judge.shared:
-                self.notes.append(f"the lint server failed ({trouble}), and the run went on without it")
+            self.notes.append(
+                f"the lint server failed ({trouble}), and the run went on without it"
+                if judge.shared
+                else f"the process that judges files failed ({trouble}), and was started again"
+            )
         for group, _ in self._begun.values():
             if group > 1:
                 with contextlib.suppress(OSError):  # what a plugin started may have outlived its judge
@@ -597,6 +602,7 @@ class JudgeConnection:
             "socket": path,
             "idle_seconds": self._settings.idle_seconds,
             "server_mebibytes": self._settings.server_mebibytes,
+            "owner": _owner(os.environ),
         }
         return subprocess.Popen(  # noqa: S603  (the Python that the user chose, and our own program)
             [self._settings.python, PROGRAM, json.dumps(settings)],
@@ -606,6 +612,11 @@ class JudgeConnection:
             env=judge_environment(os.environ, _pylint_home(self._settings.runtime_folder)),
             start_new_session=True,
         )
+
+
+def _owner(environment: Mapping[str, str]) -> int:
+    owner = environment.get(OWNER, "")
+    return int(owner) if owner.isascii() and owner.isdigit() else 0
 
 
 _outliving: "list[subprocess.Popen[bytes]]" = []

@@ -71,6 +71,7 @@ class Settings:
         socket: Where the server listens; empty for a process that serves one client.
         idle_seconds: A server without work ends after so long.
         server_mebibytes: A server that is bigger ends.
+        owner: A server ends with the process of this id; 0 for none.
     """
 
     fingerprint: str
@@ -82,6 +83,7 @@ class Settings:
     socket: str = ""
     idle_seconds: float = 1800
     server_mebibytes: int = 1536
+    owner: int = 0
 
 
 @dataclass(frozen=True)
@@ -193,6 +195,7 @@ class Judge:
         if self._listener is not None:
             self._listener.settimeout(0)
             self._watch(self._listener, self._accept)
+            self._watch_owner()
         if first is not None:
             self._welcome(first)
         try:
@@ -444,6 +447,22 @@ class Judge:
             self._leave(f"it has grown to {resident // MEBIBYTE} MiB")
         elif now - self._last_job > self.settings.idle_seconds and not self._children:
             self._leave("it was idle")
+
+    def _watch_owner(self) -> None:
+        if not self.settings.owner:
+            return
+        try:
+            owner = os.pidfd_open(self.settings.owner)
+        except ProcessLookupError:
+            self._leave("its owner has ended")
+            return
+
+        def ended(_: int) -> None:
+            self._selector.unregister(owner)
+            os.close(owner)
+            self._leave("its owner has ended")
+
+        self._watch(owner, ended)
 
     def _leave(self, reason: str) -> None:
         """Take no new clients; those who are there are served to the end."""
