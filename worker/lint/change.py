@@ -2,6 +2,7 @@
 
 import os
 import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -79,6 +80,7 @@ class Change:
             files of any kind.
         after_tree: The tree of the index, when that is what is judged; None for the work tree.
         differences: All that git says, whatever was asked for.
+        since: When the look at the files began, in nanoseconds since the epoch.
     """
 
     root: str
@@ -88,6 +90,7 @@ class Change:
     others: tuple[str, ...]
     after_tree: str | None
     differences: tuple[Difference, ...] = field(default=(), repr=False)
+    since: int = 0
 
     @cached_property
     def added_lines(self) -> Mapping[str, frozenset[int]]:
@@ -128,6 +131,7 @@ def find_change(folder: str, base: str | None, *, staged: bool, paths: Sequence[
     Raises:
         GitError: there is no such commit, repository or path, or a conflict in the index is not resolved.
     """
+    since = time.time_ns()
     root, git_dir, commit, tree = _begin(folder, base)
     found = differences(root, commit, staged=staged)
     if unmerged := sorted({each.after or "" for each in found if each.status == "U"}):
@@ -152,6 +156,7 @@ def find_change(folder: str, base: str | None, *, staged: bool, paths: Sequence[
         tuple(dict.fromkeys(others)),
         _index_tree(root, git_dir) if staged else None,
         tuple(found),
+        since,
     )
 
 

@@ -211,12 +211,13 @@ class Judging:
 
     def _connect(self, final_id: str) -> JudgeConnection:
         folder = self.root(self.configured)
-        rcfile = self.configuration.rcfile
+        # a link is followed, since pylint tells the format by the suffix of what it leads to
+        rcfile = self.configuration.rcfile and os.path.realpath(os.path.join(folder, self.configuration.rcfile))
         home = os.path.realpath(self.change.root)
         identity = "\0".join((home, self.interpreter.python, self.environment_id, self.configuration.id))
         settings = JudgeSettings(
             python=self.interpreter.python,
-            arguments=(f"--rcfile={os.devnull if rcfile is None else os.path.join(folder, rcfile)}",),
+            arguments=(f"--rcfile={rcfile or os.devnull}",),
             folder=folder,
             home=home,
             key=hashlib.blake2b(identity.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest(),

@@ -1,5 +1,6 @@
 """The command ``autogate-lint``."""
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -27,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0 when the change passes, 1 when it does not, 2 for wrong use, 3 when a file was not judged.
     """
+    gc.disable()  # the process is over before it would pay
     options = parse(sys.argv[1:] if arguments is None else arguments, os.environ)
     try:
         return _run(options)

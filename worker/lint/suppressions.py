@@ -86,12 +86,13 @@ UNDIVIDED = {"fatal", "fixme", "reimported", "unreachable"}
 """pylint's messages whose names have no hyphen; any other such word is a category or a checker."""
 
 BARE_HEAD = re.compile(r"\s*(?:try|else|finally|except|class\s+\w+\s*(?:\(\s*\))?)\s*:")
-HINT = re.compile(rb"pylint:|noqa|ruff\s*:", re.IGNORECASE)
+HINT = re.compile(rb"pylint:")
+RUFF_HINT = re.compile(rb"noqa|ruff\s*:", re.IGNORECASE)
 
 
 def found(content: bytes, *, ruff: bool = False) -> list[Suppression]:
     """Return the suppressions in a file's content, in order, those of ruff too when asked for."""
-    if not HINT.search(content):
+    if not (HINT.search(content) or (ruff and RUFF_HINT.search(content))):
         return []
     return [
         Suppression(line, column, *silenced)

@@ -3,6 +3,7 @@
 import abc
 import hashlib
 import os
+import time
 from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
 
@@ -11,6 +12,9 @@ from .git import GitError, Objects, finish, start
 from .submodules import find_submodules
 
 Kind = Literal["file", "folder", "link"]
+
+CLOCK_NS = 20_000_000
+"""How far the times of files may be behind the clock: a tick of the kernel's, at 100 a second, and as much again."""
 
 _CACHE = "__pycache__"
 _SKIPPED = {".git", _CACHE}
@@ -243,16 +247,29 @@ class WorkTree(_Tree):
         root: The work tree's folder.
         base: A tree of the repository's.
         found: All the differences between that tree and the work tree, such as `Change.differences`.
+        since: When they were looked for, in nanoseconds since the epoch, such as `Change.since`; now by default.
     """
 
-    def __init__(self, root: str, base: GitTree, found: Sequence[Difference]) -> None:
+    def __init__(self, root: str, base: GitTree, found: Sequence[Difference], since: int | None = None) -> None:
         super().__init__()
+        self._since = (time.time_ns() if since is None else since) - CLOCK_NS
         self._root = root
         self._base = base
         self._altered = _altered(found)
         self._hashes: dict[str, str | None] = {}
         self._listings: dict[str, Mapping[str, Kind]] = {}
         self._modules: dict[str, WorkTree] = {}
+
+    def is_settled(self, path: str) -> bool:
+        """Tell whether nobody has written to a file since the tree was looked at, or shortly before.
+
+        Whatever anybody read of a file that is not settled need not be what its blob id stands for: use it, and keep
+        it nowhere.
+        """
+        try:
+            return os.stat(os.path.join(self._root, path)).st_ctime_ns < self._since
+        except OSError:
+            return self.blob(path) is None
 
     def _listing(self, folder: str) -> Mapping[str, Kind]:
         found = self._listings.get(folder)

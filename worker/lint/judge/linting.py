@@ -93,10 +93,15 @@ class Linting:
         self._linter = self._configured(arguments)
         self._linter.open()
         self._path = list(sys.path)
+        imported = {
+            file
+            for name, module in list(sys.modules.items())
+            if name not in before and (file := getattr(module, "__file__", None))
+        }
         self.plugins = sorted(
             os.path.relpath(file, self.folder)
-            for name, module in list(sys.modules.items())
-            if name not in before and (file := getattr(module, "__file__", None)) and self._is_below(file, self.folder)
+            for file in imported | set(self._missing_plugins())
+            if self._is_below(file, self.folder)
         )
         gc.disable()
 
@@ -125,6 +130,15 @@ class Linting:
         if not captured:
             raise ConfigurationError(said.getvalue().strip()[-4000:] or "pylint did not begin")
         return captured[0]
+
+    def _missing_plugins(self) -> list[str]:
+        """Return where plugins would be that cannot be imported: they may be there another time."""
+        return [
+            os.path.join(entry, *name.split("."))
+            for name, result in self._linter._dynamic_plugins.items()
+            if result is False  # what pylint makes of a ModuleNotFoundError
+            for entry in self._path
+        ]
 
     def describe(self) -> dict[str, Any]:
         """Return the versions, ``sys_path``, and ``plugins``: the folder's files that the configuration imported."""
