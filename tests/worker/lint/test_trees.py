@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.repository import IDENTITY, Repository
+from tests.support.waiting import wait_for
 from worker.lint.change import find_change
 from worker.lint.git import GitError
-from worker.lint.trees import GitTree, WorkTree
+from worker.lint.trees import CLOCK_NS, GitTree, WorkTree
 
 FILES: Mapping[str, str | bytes | None] = {
     "a.py": "A = 1\n",
@@ -199,6 +200,33 @@ def test_what_differs_from_another_commit_but_is_committed_has_gits_id(repositor
     _, after = trees(repository, base)
     assert after.blob("a.py") == repository.git("rev-parse", "HEAD:a.py")
     assert after.blob("pkg/sub.py") is None
+
+
+def test_a_file_that_somebody_writes_to_meanwhile_is_not_settled(repository: Repository) -> None:
+    clock = repository.tree / ".git/clock"
+    made = max(file.lstat().st_ctime_ns for file in repository.tree.rglob("*.py"))
+
+    def later() -> int | None:
+        clock.touch()
+        now = clock.stat().st_ctime_ns
+        return now if now > made + CLOCK_NS else None
+
+    before, _ = trees(repository)
+    after = WorkTree(str(repository.tree), before, (), wait_for(later, "the clock of the files to go on"))
+    for path in ("a.py", "chain.py", "pkg/sub.py", "none.py", "broken.py"):
+        assert after.blob(path) == before.blob(path)
+        assert after.is_settled(path)
+    (repository.tree / "a.py").write_text("A = 2\n")
+    os.utime(repository.tree / "a.py", (1, 1))
+    (repository.tree / "pkg/sub.py").unlink()
+    (repository.tree / "none.py").write_text("N = 1\n")
+    for path in ("a.py", "chain.py", "pkg/sub.py", "none.py", "broken.py"):
+        assert not after.is_settled(path)
+    change = find_change(str(repository.tree), None, staged=False)
+    written = (repository.tree / "a.py").stat().st_ctime_ns
+    assert change.since > written - CLOCK_NS
+    assert not WorkTree(change.root, before, change.differences, written + CLOCK_NS).is_settled("a.py")
+    assert WorkTree(change.root, before, change.differences, written + CLOCK_NS + 1).is_settled("a.py")
 
 
 def test_what_is_only_on_disk(repository: Repository) -> None:
