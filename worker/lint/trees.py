@@ -51,6 +51,10 @@ class _Tree(abc.ABC):
         real = self._resolve(path)
         return self._content(real) if real is not None and self._kind(real) == "file" else None
 
+    def is_settled(self, path: str) -> bool:  # noqa: ARG002 - the work tree's depends on it
+        """Tell whether what anybody reads of a file now is what its blob id stands for; a commit never changes."""
+        return True
+
     def _by_stem(self, folder: str) -> dict[str, tuple[str, ...]]:
         real = self._resolve(folder)
         if real is None:
@@ -263,8 +267,7 @@ class WorkTree(_Tree):
     def is_settled(self, path: str) -> bool:
         """Tell whether nobody has written to a file since the tree was looked at, or shortly before.
 
-        Whatever anybody read of a file that is not settled need not be what its blob id stands for: use it, and keep
-        it nowhere.
+        What anybody read of a file that is not settled need not be what its blob id stands for: keep it nowhere.
         """
         try:
             return os.stat(os.path.join(self._root, path)).st_ctime_ns < self._since
