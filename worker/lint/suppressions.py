@@ -87,12 +87,17 @@ UNDIVIDED = {"fatal", "fixme", "reimported", "unreachable"}
 
 BARE_HEAD = re.compile(r"\s*(?:try|else|finally|except|class\s+\w+\s*(?:\(\s*\))?)\s*:")
 HINT = re.compile(rb"pylint:")
+COOKIE = re.compile(rb"coding[:=][ \t]*([-\w.]+)")
+PLAIN = {b"utf-8", b"utf8", b"ascii", b"us-ascii", b"latin-1", b"latin1", b"iso-8859-1", b"iso-8859-15", b"cp1252"}
+"""Encodings in which ``pylint:`` is itself; in others, such as unicode_escape, it may be written otherwise."""
+
 RUFF_HINT = re.compile(rb"noqa|ruff\s*:", re.IGNORECASE)
 
 
 def found(content: bytes, *, ruff: bool = False) -> list[Suppression]:
     """Return the suppressions in a file's content, in order, those of ruff too when asked for."""
-    if not (HINT.search(content) or (ruff and RUFF_HINT.search(content))):
+    plain = all(name.lower() in PLAIN for line in content.split(b"\n", 2)[:2] for name in COOKIE.findall(line))
+    if plain and not (HINT.search(content) or (ruff and RUFF_HINT.search(content))):
         return []
     return [
         Suppression(line, column, *silenced)

@@ -182,6 +182,18 @@ def test_other_encodings_and_ends_of_lines() -> None:
     assert [each.line for each in found(b"\xef\xbb\xbf# pylint: skip-file\n")] == [1]
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"# coding: unicode_escape\n# \\x70ylint: skip-file\n",
+        b"# coding: unicode_escape\n# coding: utf-8\n# \\x70ylint: skip-file\n",
+        b"#!/usr/bin/python\n# -*- coding: UTF-7 -*-\n# +AHA-ylint: skip-file\n",
+    ],
+)
+def test_no_encoding_hides_one(content: bytes) -> None:
+    assert [each.spelling for each in found(content)] == ["skip-file"]
+
+
 @given(
     st.lists(
         st.sampled_from(["'", '"""', "#", " pylint: disable=a-b", "(", "\n", "    ", "def f():", "\\", "é", "\x00"])
