@@ -1,12 +1,16 @@
 """Which files that a change does not touch must be linted again because they load a module that it does touch."""
 
+import hashlib
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from .changed_names import EXPORTS, MODULE, changed_names, echoes
-from .imports import STAR, Graph, Memo, loads, module_names
+from .changed_names import __file__ as changed_names_file
+from .imports import STAR, Graph, loads, module_names, scans_of
+from .imports import __file__ as imports_file
+from .store import Store
 
 MAX_ECHOING = 20
 """Files parsed a round, to find what they make of what changed."""
@@ -31,7 +35,7 @@ class Candidates:
 
 
 def dependents(
-    files: Mapping[str, str], changed: Versions, read: Callable[[str], bytes | None], memo: str
+    files: Mapping[str, str], changed: Versions, read: Callable[[str], bytes | None], store: Store, repository: str
 ) -> Candidates:
     """Return the unchanged files that a change may break.
 
@@ -39,10 +43,15 @@ def dependents(
         files: The Python files before the change: path -> blob id.
         changed: The Python files that the change touches. A renamed one stands there twice.
         read: Returns a file's content before the change, None when it cannot be had.
-        memo: The file in which scans are remembered.
+        store: Where scans and answers are kept.
+        repository: What tells this repository from others, fit for a file's name.
     """
+    name = f"dependents/{_digest(files, changed)}"
+    known = next(store.read(name), None)
+    if known:
+        return Candidates(*known)
     path_of = {blob: path for path, blob in files.items()}
-    scans = Memo(memo).scans(path_of, lambda blob: read(path_of[blob]))
+    scans = scans_of(path_of, lambda blob: read(path_of[blob]), store, repository)
     search = _Search(Graph({path: scans[blob] for path, blob in files.items() if blob in scans}), changed)
     search.spread()
     for _ in range(ROUNDS):
@@ -50,7 +59,21 @@ def dependents(
         if not any(echoed):
             break
         search.spread()
-    return search.candidates()
+    found = search.candidates()
+    store.write(name, [(found.near, found.far)])
+    return found
+
+
+def _digest(files: Mapping[str, str], changed: Versions) -> str:
+    """Return what stands for a question, and for the program that answers it."""
+    rules = [str(os.stat(each).st_mtime_ns) for each in (__file__, changed_names_file, imports_file)]
+    texts = [*rules, *(f"{blob} {path}" for path, blob in files.items())]
+    digest = hashlib.blake2b("\0".join(texts).encode(errors="surrogateescape"), digest_size=16)
+    for path, versions in changed.items():
+        digest.update(b"\0\0" + path.encode(errors="surrogateescape"))
+        for each in versions:
+            digest.update(b"\0-" if each is None else b"\0+" + hashlib.blake2b(each).digest())
+    return digest.hexdigest()
 
 
 class _Words(dict[str, frozenset[str]]):

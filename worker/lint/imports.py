@@ -2,9 +2,10 @@
 
 import os
 import re
-import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+
+from .store import Store
 
 STAR = "*"
 
@@ -18,8 +19,9 @@ _CLASS = re.compile(rb"class[ \t]+([\w\x80-\xff]+)[ \t]*\(([^)]*)")
 _WORD = re.compile(rb"[A-Za-z_\x80-\xff][\w\x80-\xff]*")
 
 _SUFFIXES = (".py", ".pyi")
-_HEAD = b"autogate imports 2 %08x\n"
-_HEAD_SIZE = len(_HEAD % 0)
+
+KEPT = "imports-1"
+"""Of what form the scans are that are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,73 +83,31 @@ def _imports(text: bytes) -> set[bytes]:
     return found
 
 
-class Memo:
-    """Scans by blob, kept in a file that may vanish or be spoilt at any time.
+def scans_of(
+    blobs: Iterable[str], read: Callable[[str], bytes | None], store: Store, repository: str
+) -> dict[str, Scan]:
+    """Return the scan of each blob, most of them from the last time.
 
     Args:
-        file: Where; its folder need not exist.
+        blobs: Blob ids.
+        read: Returns a blob's content; None when it cannot be had, and the blob is left out.
+        store: Where scans are kept.
+        repository: Under what name.
     """
-
-    def __init__(self, file: str) -> None:
-        self._file = file
-
-    def scans(self, blobs: Iterable[str], read: Callable[[str], bytes | None]) -> dict[str, Scan]:
-        """Return the scan of each blob.
-
-        Args:
-            blobs: Blob ids.
-            read: Returns a blob's content; None when it cannot be had, and the blob is left out.
-        """
-        lines = self._lines()
-        scans: dict[str, Scan] = {}
-        kept: list[bytes] = []
-        is_new = False
-        for blob in dict.fromkeys(blobs):
-            line = lines.get(blob.encode())
-            if line is None:
-                source = read(blob)
-                if source is None:
-                    continue
-                is_new = True
-                scans[blob] = scan(source)
-                kept.append(_line(blob, scans[blob]))
-            else:
-                scans[blob] = _scan(line)
-                kept.append(line)
-        if is_new:
-            self._write(kept)
-        return scans
-
-    def _lines(self) -> dict[bytes, bytes]:
-        try:
-            with open(self._file, "rb") as file:
-                head, content = file.read(_HEAD_SIZE), file.read()
-        except OSError:
-            return {}
-        if head != _HEAD % zlib.crc32(content):
-            return {}
-        return {line.partition(b"\t")[0]: line for line in content.split(b"\n")}
-
-    def _write(self, lines: list[bytes]) -> None:
-        content = b"\n".join(lines)
-        beside = f"{self._file}.{os.getpid()}"
-        try:
-            os.makedirs(os.path.dirname(self._file) or ".", exist_ok=True)
-            with open(beside, "wb") as file:
-                file.write(_HEAD % zlib.crc32(content) + content)
-            os.replace(beside, self._file)
-        except OSError:
-            return  # a full or read-only disk costs time only
-
-
-def _line(blob: str, found: Scan) -> bytes:
-    parts = [blob, str(found.size), " ".join(found.imports), " ".join(found.classes), found.words]
-    return "\t".join(parts).encode(errors="surrogateescape")
-
-
-def _scan(line: bytes) -> Scan:
-    _, size, imports, classes, words = line.decode(errors="surrogateescape").split("\t")
-    return Scan(int(size), tuple(imports.split()), tuple(classes.split()), words)
+    name = f"{KEPT}/{repository}"
+    known: dict[str, tuple[int, tuple[str, ...], tuple[str, ...], str]] = next(store.read(name), {})
+    kept = {}
+    is_new = False
+    for blob in dict.fromkeys(blobs):
+        if blob in known:
+            kept[blob] = known[blob]
+        elif (source := read(blob)) is not None:
+            fresh = scan(source)
+            kept[blob] = (fresh.size, fresh.imports, fresh.classes, fresh.words)
+            is_new = True
+    if is_new:
+        store.write(name, [kept])
+    return {blob: Scan(*each) for blob, each in kept.items()}
 
 
 def module_names(path: str, packages: frozenset[str] | set[str]) -> tuple[str, ...]:

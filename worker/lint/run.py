@@ -15,6 +15,7 @@ from .dependents import Candidates, dependents
 from .environment import environment_id, find_interpreter
 from .judging import Judging, Need
 from .model import FAR, FOR_TIME, ChangedFile, Figures, Judgement, LeftOut, Loaded, Outcome, Side, Tree
+from .store import Store
 from .suppressions import Policy
 from .verdict import Contents, Judgements, Rules, outcome
 
@@ -198,8 +199,7 @@ class Run:
                     versions[path] = (self.before.read(path), self.after.read(path))
         python = {path: blob for path, blob in self.before.files.items() if path.endswith(PYTHON)}
         root = hashlib.blake2b(os.fsencode(self.change.root), digest_size=16).hexdigest()
-        memo = os.path.join(self.options.cache, "imports", root)
-        return dependents(python, versions, self.before.read, memo)
+        return dependents(python, versions, self.before.read, Store(self.options.cache), root)
 
     def _contents(self, pylint: Judgements, files: Iterable[ChangedFile]) -> Contents:
         needs = set(pylint) | {(Side.AFTER, each.after) for each in files if each.after}

@@ -12,6 +12,7 @@ from textwrap import dedent
 import pytest
 
 from worker.lint.dependents import Candidates, dependents
+from worker.lint.store import Store
 
 Files = Mapping[str, str]
 
@@ -21,8 +22,8 @@ def found(tmp_path: Path, before: Files, after: Mapping[str, str | None]) -> Can
     blobs = {path: hashlib.sha1(dedent(source).encode()).hexdigest() for path, source in before.items()}
     contents = {path: dedent(source).encode() for path, source in before.items()}
     changed = {path: (contents.get(path), None if new is None else dedent(new).encode()) for path, new in after.items()}
-    candidates = dependents(blobs, changed, contents.get, str(tmp_path / "memo"))
-    assert candidates == dependents(blobs, changed, contents.get, str(tmp_path / "memo"))
+    candidates = dependents(blobs, changed, contents.get, Store(str(tmp_path)), "project")
+    assert candidates == dependents(blobs, changed, contents.get, Store(str(tmp_path)), "project")
     assert not set(candidates.near) & set(candidates.far)
     return candidates
 
@@ -206,6 +207,29 @@ def test_direct_users_come_first_then_rare_names_then_small_files(tmp_path: Path
         "common_long.py",
         "indirect.py",
     )
+
+
+def test_what_was_found_is_kept_until_it_is_spoilt(tmp_path: Path) -> None:
+    files, contents = {"lib.py": "1", "user.py": "2"}, {"lib.py": b"x = 1\n", "user.py": b"from lib import x\n"}
+    changed = {"lib.py": (contents["lib.py"], b"")}
+    read: list[str] = []
+
+    def reading(path: str) -> bytes:
+        read.append(path)
+        return contents[path]
+
+    def ask() -> Candidates:
+        return dependents(files, changed, reading, Store(str(tmp_path)), "r")
+
+    expected = Candidates(("user.py",))
+    assert (ask(), read) == (expected, ["lib.py", "user.py"])
+    assert (ask(), read) == (expected, ["lib.py", "user.py"])
+    kept = [each for each in tmp_path.rglob("*") if each.is_file()]
+    for file in kept:
+        file.write_bytes(file.read_bytes()[:-1] + b"?")
+    assert (ask(), read) == (expected, ["lib.py", "user.py"] * 2)
+    changed["lib.py"] = (contents["lib.py"], b"x = 1 # ok\n")
+    assert ask() == Candidates()
 
 
 PROJECT = {

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from worker.lint.imports import Graph, Memo, loads, module_names, packages_of, scan
+from worker.lint.imports import Graph, Scan, loads, module_names, packages_of, scan, scans_of
+from worker.lint.store import Store
 
 
 @pytest.mark.parametrize(
@@ -93,7 +94,6 @@ def test_each_bit_says_which_file_is_loaded() -> None:
 
 
 def test_a_file_is_scanned_once(tmp_path: Path) -> None:
-    memo = Memo(str(tmp_path / "new" / "memo"))
     contents = {"1": b"import a", "2": b"x.y", "3": "import ä\nclass B(C, D): pass\n".encode("latin-1")}
     read: list[str] = []
 
@@ -101,27 +101,16 @@ def test_a_file_is_scanned_once(tmp_path: Path) -> None:
         read.append(blob)
         return contents[blob]
 
-    first = memo.scans(["1", "2"], reading)
-    both = memo.scans(["2", "3"], reading)
-    again = memo.scans(["2", "3"], reading)
+    def scans(*blobs: str) -> dict[str, Scan]:
+        return scans_of(blobs, reading, Store(str(tmp_path)), "r")
+
+    first, both, again = scans("1", "2"), scans("2", "3"), scans("2", "3")
     assert read == ["1", "2", "3"]
     assert both == again
     assert both["2"] == first["2"]
     assert both["3"].classes == ("B:C,D",)
 
 
-@pytest.mark.parametrize("spoil", [b"", b"nonsense", b"autogate imports 2 00000000\nx\ty\tz"])
-def test_a_spoilt_memory_is_made_anew(tmp_path: Path, spoil: bytes) -> None:
-    file = tmp_path / "memo"
-    before = Memo(str(file)).scans(["1"], {"1": b"import a"}.get)
-    good = file.read_bytes()
-    for content in (spoil, good[:-1], good[:-1] + b"?"):
-        file.write_bytes(content)
-        assert Memo(str(file)).scans(["1"], {"1": b"import a"}.get) == before
-        assert file.read_bytes() == good
-
-
-def test_what_cannot_be_written_or_read_is_done_without(tmp_path: Path) -> None:
+def test_what_cannot_be_kept_or_read_is_done_without(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    memo = Memo(str(tmp_path / "file" / "memo"))
-    assert set(memo.scans(["1", "2"], {"1": b"import a"}.get)) == {"1"}
+    assert set(scans_of(["1", "2"], {"1": b"import a"}.get, Store(str(tmp_path / "file")), "r")) == {"1"}
