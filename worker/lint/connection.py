@@ -42,9 +42,6 @@ CHUNK = 1 << 18
 OWNER = "AUTOGATE_LINT_OWNER"
 """The variable that names the process with which a server is to end: a worker, whose builds it outlives."""
 TRIES = 3
-CAREFULLY = 2
-"""Files at once after a judge has failed: too few for another one to build anything ahead of them."""
-
 SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|API_?KEY|PRIVATE_?KEY", re.IGNORECASE)
 
 Result = dict[str, Any]
@@ -264,7 +261,7 @@ class JudgeConnection:
         self._again: dict[JobId, Result] = {}
         self._tried_again: set[JobId] = set()
         self._accused: set[JobId] = set()
-        self._careful = False
+        self._failed = False
 
     @classmethod
     def open(cls, settings: JudgeSettings, *, server: bool) -> "JudgeConnection":
@@ -390,15 +387,14 @@ class JudgeConnection:
                 self._judge.send(message)
 
     def _send_more(self) -> bool:
-        """Send what may be sent: everything, or few once a judge has failed, or one while some are under suspicion."""
+        """Send what may be sent: everything, or one file at a time while some are under suspicion."""
         assert self._judge is not None  # noqa: S101  (`lint` has seen to it)
         if self._suspects:
             jobs = [] if self._sent else [self._suspects.popleft()]
         elif self._tried_again & self._sent:
             jobs = []
         else:
-            count = max(0, CAREFULLY - len(self._sent)) if self._careful else len(self._unsent)
-            jobs = [self._unsent.popleft() for _ in range(min(count, len(self._unsent)))]
+            jobs, self._unsent = list(self._unsent), collections.deque()
         for job in jobs:
             root, path = self._places[job]
             self._sent.add(job)
@@ -457,7 +453,7 @@ class JudgeConnection:
     def _after(self, trouble: _TroubleError) -> Iterator[tuple[JobId, Result]]:
         """Deal with a judge that died, hangs or talks nonsense."""
         judge, self._judge = self._judge, None
-        self._careful = True
+        self._failed = True
         if judge is not None:
             if not isinstance(trouble, _GoneError):
                 judge.kill()
@@ -599,6 +595,7 @@ class JudgeConnection:
             "home": self._settings.home,
             "jobs": self._settings.jobs,
             "start_seconds": self._settings.start_seconds,
+            "ahead": not self._failed,  # it may have been building ahead that failed
             "socket": path,
             "idle_seconds": self._settings.idle_seconds,
             "server_mebibytes": self._settings.server_mebibytes,

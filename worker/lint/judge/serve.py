@@ -68,6 +68,7 @@ class Settings:
         home: The user's work tree.
         jobs: How many files at once; 0 for one a processor.
         start_seconds: What it may take to be ready.
+        ahead: Whether a process that serves one client may build what its files share before them.
         socket: Where the server listens; empty for a process that serves one client.
         idle_seconds: A server without work ends after so long.
         server_mebibytes: A server that is bigger ends.
@@ -80,6 +81,7 @@ class Settings:
     home: str
     jobs: int
     start_seconds: float
+    ahead: bool
     socket: str = ""
     idle_seconds: float = 1800
     server_mebibytes: int = 1536
@@ -174,7 +176,7 @@ class Judge:
         self._spared = limits.children()
         self._selector = selectors.EpollSelector()
         self._ahead = False
-        self._cold = True
+        self._cold = settings.ahead
         self._piloted = False
         self._not_before = 0.0
         self._last_job = time.monotonic()
