@@ -16,6 +16,7 @@ import pytest
 from custom_steps.bundle import program, source
 from custom_steps.checkout import CheckoutExact
 from custom_steps.commit_hook import CommitHookPylint
+from custom_steps.diff_pylint import DiffPylint
 from custom_steps.on_worker.run_tests import Ran, judge
 from custom_steps.on_worker.shared import Stop, existed_before, locked, remove, run
 from custom_steps.parsing.summary import Summary
@@ -28,7 +29,7 @@ from tests.support.waiting import wait_for
 
 from .interpreters import VERSIONS, python
 
-STEPS = [CheckoutExact, CommitHookPylint, RunTests, SoftReset, Virtualenv]
+STEPS = [CheckoutExact, CommitHookPylint, DiffPylint, RunTests, SoftReset, Virtualenv]
 MARKER = "marker:"
 
 

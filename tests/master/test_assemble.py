@@ -100,6 +100,40 @@ def test_golden_steps_of_every_builder(places: Places) -> None:
         assert each.workernames == ["worker-1", "worker-2"]
 
 
+def test_the_lint_builder_judges_as_the_settings_say(places: Places) -> None:
+    text = """
+        url = "git@github.com:acme/till.git"
+        [lint]
+        scope = "lines"
+        fail_on = "warning"
+        also = ["ruff"]
+        config_from = "merge"
+        suppressions = "warn"
+        dependents = "none"
+        file_memory = 512
+    """
+    add(places, "till", text)
+    add(places, "shop", SHOP.partition("[deploy]")[0] + 'link = "https://git.example.com/{path}"')
+    config = assembled(places)
+    till, shop = (
+        [step.buildStep() for step in builder(config, f"{name}-lint").factory.steps] for name in ("till", "shop")
+    )
+    assert (till[1].packages, shop[1].packages) == (("pylint>=4.1,<4.2", "ruff"), ("pylint>=4.1,<4.2",))
+    assert till[3].options == {
+        "scope": "lines",
+        "fail_on": "warning",
+        "config_from": "merge",
+        "suppressions": "warn",
+        "dependents": "none",
+        "dependents_time": 30,
+        "file_time": 120,
+        "file_memory": 512,
+    }
+    assert (till[3].also, till[3].limit) == (("ruff",), None)
+    assert till[3].link == "https://github.com/acme/till/blob/{revision}/{path}#L{line}"
+    assert (shop[3].limit, shop[3].link) == (9, "https://git.example.com/{path}")
+
+
 def test_schedulers_of_every_repository(places: Places) -> None:
     (places.secrets / "shop_token").write_text("t")
     add(places, "shop", SHOP)
