@@ -38,7 +38,7 @@ def loop():
 def eat():
     kept = []
     while True:
-        kept.append(bytearray(1 << 20))
+        kept.append(b"x" * ((1 << 20) + len(kept)))
 
 
 def chatter():

@@ -88,7 +88,7 @@ class JudgeSettings:
         file_seconds: What one file may take.
         file_mebibytes: The memory that one file may take beyond what is shared.
         idle_seconds: A server that had nothing to do for so long ends.
-        server_mebibytes: A server that has grown beyond this ends.
+        server_mebibytes: A server that has grown beyond this ends, and a judge that gets twice as big at one go.
         start_seconds: What a judge may take to be ready.
     """
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.judges import BAD, Courtroom, is_alive
+from tests.support.judges import BAD, Courtroom, is_alive, verdict
 from tests.support.waiting import wait_for
 from worker.lint import connection as module
 from worker.lint.connection import JobId, JudgeConnection, judge_environment
@@ -69,6 +69,26 @@ def test_a_judge_that_dies_of_every_try_of_a_file_costs_that_file_alone(room: Co
     assert cause == "the judge's own process dies whenever it judges murders.py: correct the plugin, if any"
     assert said == dict.fromkeys(["a.py", "b.py", "c.py"], "ok")
     room.wait_until_empty()
+
+
+@pytest.mark.parametrize("server", [True, False], ids=["server", "own"])
+def test_a_module_that_cannot_be_built_ahead_costs_no_file(room: Courtroom, server: bool) -> None:
+    acting = room.tree / "acting.py"
+    transform = (
+        "    MANAGER.register_transform(nodes.Module, lambda _: eat(), lambda module: module.name == 'hostile')\n"
+    )
+    acting.write_text(f"from astroid import nodes\nfrom astroid.manager import AstroidManager\n{acting.read_text()}")
+    with acting.open("a") as file:  # its last lines are `register`
+        file.write(transform.replace("MANAGER", "AstroidManager()"))
+    (room.tree / "hostile.py").write_text("x = 1\n")
+    names = [f"importer{number}.py" for number in range(6)]
+    with room.open(server=server, server_mebibytes=100) as connection:
+        for name in names:
+            (room.tree / name).write_text("import hostile\n" + BAD)
+        said = {job: verdict(result) for job, result in connection.lint(map(room.job, names))}
+        assert said == dict.fromkeys(names, "ok")
+        assert len(connection.notes) == 1
+        assert "failed (it ended)" in connection.notes[0]
 
 
 def test_a_process_that_is_killed_from_outside_is_tried_once_more(room: Courtroom) -> None:

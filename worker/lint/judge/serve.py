@@ -37,6 +37,9 @@ WATCHDOG = 60
 WATCHDOG_WORK = 20
 """The same while a module is built ahead: less than what a client waits for a sign of life."""
 
+MEMORY_LOOK = 0.2
+"""Seconds of processor time between two looks at the judge's own memory while it builds."""
+
 BEAT = 2.0
 """Seconds between two signs of life to a client that waits."""
 
@@ -71,7 +74,7 @@ class Settings:
         ahead: Whether a process that serves one client may build what its files share before them.
         socket: Where the server listens; empty for a process that serves one client.
         idle_seconds: A server without work ends after so long.
-        server_mebibytes: A server that is bigger ends.
+        server_mebibytes: A server that is bigger ends, and a judge that becomes twice as big at one go.
         owner: A server ends with the process of this id; 0 for none.
     """
 
@@ -194,6 +197,7 @@ class Judge:
             first: The only client, where there is no listening socket.
         """
         self._hello = hello
+        signal.signal(signal.SIGPROF, self._bound_memory)
         if self._listener is not None:
             self._listener.settimeout(0)
             self._watch(self._listener, self._accept)
@@ -407,12 +411,15 @@ class Judge:
 
     def _work(self) -> None:
         signal.setitimer(signal.ITIMER_REAL, WATCHDOG_WORK)
+        signal.setitimer(signal.ITIMER_PROF, MEMORY_LOOK, MEMORY_LOOK)
         begin, spent = time.monotonic(), time.process_time()
         try:
             self._ahead = self._linting.work()
         except Exception as error:  # noqa: BLE001  (astroid may raise anything, and what it built is in doubt then)
             self._leave(f"a module could not be built ahead ({type(error).__name__}: {error})")
             return
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0)
         self._cold = self._cold and (self._ahead or not self._piloted)
         now = time.monotonic()
         # Low priority that a file's process does not inherit: whoever wants the processor gets it between two steps.
@@ -422,6 +429,12 @@ class Judge:
         if not self._ahead:
             gc.collect()
             gc.freeze()
+
+    def _bound_memory(self, *_: object) -> None:
+        """End the judge, whatever it is building, before it fills the machine."""
+        if limits.statm("self")[limits.RESIDENT] > 2 * self.settings.server_mebibytes * MEBIBYTE:
+            log("building ahead took too much memory")
+            os.kill(os.getpid(), signal.SIGKILL)
 
     # Beginning and end
 
