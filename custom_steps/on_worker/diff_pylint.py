@@ -13,8 +13,10 @@ from custom_steps.on_worker.shared import Report, Stop, run_aloud, using_virtual
 
 PROGRAM = "autogate-lint"
 PASSED = 0
+FAILED = 1
 USAGE_ERROR = 2
-JUDGED = (PASSED, 1, 3)
+NOT_JUDGED = 3
+JUDGED = {PASSED, FAILED, NOT_JUDGED}
 """Exit codes of the lint program that come with a report."""
 
 MAX_KEPT = 10_000
@@ -67,7 +69,7 @@ def _lint(command: Sequence[str], env: Mapping[str, str]) -> tuple[int, dict[str
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "report.json"
         done = run_aloud([*command, "--format=json", f"--output={path}", "--progress"], cwd=Path.cwd(), env=env)
-        complaint = _complaint(done.out)
+        complaint = _complaint(done.out, done.code)
         if done.code == USAGE_ERROR:
             raise Stop("configuration", f"{complaint}\n\n{done.out}")
         try:
@@ -84,11 +86,11 @@ def _lint(command: Sequence[str], env: Mapping[str, str]) -> tuple[int, dict[str
     )
 
 
-def _complaint(said: str) -> str:
-    """Return the last thing that the lint program said in its own name, else the last line of all."""
+def _complaint(said: str, code: int) -> str:
+    """Return what the lint program said last in its own name, when it ended of its own accord; else the last line."""
     lines = said.splitlines() or ["it said nothing"]
     own = [line.removeprefix(f"{PROGRAM}: ") for line in lines if line.startswith(f"{PROGRAM}: ")]
-    return (own or lines)[-1]
+    return own[-1] if own and code in {USAGE_ERROR, NOT_JUDGED} else lines[-1]
 
 
 def _short(report: dict[str, Any]) -> dict[str, Any]:

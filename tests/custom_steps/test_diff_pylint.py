@@ -210,7 +210,16 @@ def test_what_is_the_machines_fault_is_not_held_against_the_change(
     ("script", "reason", "summary"),
     [
         ("exit 0", "infrastructure", "autogate-lint ended with exit code 0 and left no report: it said nothing"),
-        ("echo Trace >&2; exit 1", "infrastructure", "autogate-lint ended with exit code 1 and left no report: Trace"),
+        (
+            "echo 'autogate-lint: linted 1 of 1: a.py'; echo Trace >&2; exit 1",
+            "infrastructure",
+            "autogate-lint ended with exit code 1 and left no report: Trace",
+        ),
+        (
+            "printf 'autogate-lint: there is no judge\\nmore\\n'; exit 3",
+            "infrastructure",
+            "autogate-lint ended with exit code 3 and left no report: there is no judge",
+        ),
         ("kill -9 $$", "infrastructure", "autogate-lint was killed by signal 9 and left no report: it said nothing"),
         ("echo '{}' >$report", "infrastructure", "autogate-lint ended with exit code 0 and left no report"),
         (f"echo '{json.dumps(REPORT)}' >$report", "infrastructure", "autogate-lint ended with exit code 0 and left"),
