@@ -19,7 +19,7 @@ NAME ?=
 # what git knows or would add
 FILES := git ls-files --cached --others --exclude-standard
 
-.PHONY: help venv demo test test-compose check bench lock secrets clean
+.PHONY: help venv demo test test-compose check bench sameness lock secrets clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -68,9 +68,12 @@ check: $(READY) ## Check types, style, and every script and file that has a chec
 	$(BIN)/yamllint --strict .
 
 bench: $(READY) ## Measure; NAME=poll measures one thing only
-	@# the other modules are what these share
-	@for path in $(if $(NAME),bench/$(NAME).py,$$(grep -l '^if __name__ == "__main__"' bench/*.py)); do \
+	@# the other modules are what these share, and a target of its own
+	@for path in $(if $(NAME),bench/$(NAME).py,$$(grep -l '^if __name__ == "__main__"' bench/*.py | grep -v sameness)); do \
 	  name=$$(basename "$$path" .py); echo "== $$name"; $(BIN)/python -m "bench.$$name" $(ARGS); done
+
+sameness: $(READY) ## Hold the lint program against fresh pylint processes on real merges, for hours; ARGS='--merges 6'
+	$(BIN)/python -m bench.sameness $(ARGS)
 
 lock: $(READY) ## Bring requirements/*.txt in line with pyproject.toml; ARGS=--upgrade takes newer versions
 	@for extra in master worker bot; do $(MAKE) --no-print-directory requirements/lock-$$extra EXTRAS="--extra $$extra"; done
