@@ -48,6 +48,6 @@ def judge(
         judging.linted += len(said)
         for path, judgement in said.items():
             results[side, path] = judgement
-            if judging.options.cached:
+            if judging.options.cached and judging.trees[side].is_settled(path):
                 cache.keep(keys[path], path, judgement, NOTHING_ELSE)
     return results

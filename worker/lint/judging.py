@@ -163,7 +163,8 @@ class Judging:
             names={(folder, stem): tree.entries(folder, stem) for folder, stem in result.get("names", ())},
             foreign={path: (size, mtime) for path, (size, mtime) in result.get("foreign", {}).items()},
         )
-        if self.options.cached and (key := self._key(need)) is not None:
+        settled = all(map(tree.is_settled, {need[1], *loaded.own}))
+        if self.options.cached and settled and (key := self._key(need)) is not None:
             self.cache.keep(key, need[1], judgement, loaded)
         return judgement, loaded
 

@@ -103,6 +103,9 @@ class Tree(Protocol):
     def read(self, path: str) -> bytes | None:
         """Return a file's content; None when there is no such file."""
 
+    def is_settled(self, path: str) -> bool:
+        """Tell whether what anybody reads of a file now is what its blob id stands for."""
+
 
 @dataclass(frozen=True, slots=True)
 class ChangedFile:

@@ -52,7 +52,7 @@ class Run:
         self.change = changes.find_change(folder, options.base, staged=options.staged, paths=options.paths)
         self.before = trees.GitTree(self.change.root, self.change.base_tree)
         self.after: Tree = (
-            trees.WorkTree(self.change.root, self.before, self.change.differences)
+            trees.WorkTree(self.change.root, self.before, self.change.differences, self.change.since)
             if self.change.after_tree is None
             else trees.GitTree(self.change.root, self.change.after_tree)
         )

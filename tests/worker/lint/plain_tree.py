@@ -18,3 +18,6 @@ class PlainTree(dict[str, bytes]):
 
     def read(self, path: str) -> bytes | None:
         return self.get(path)
+
+    def is_settled(self, path: str) -> bool:
+        return True

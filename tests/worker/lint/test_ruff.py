@@ -149,6 +149,9 @@ class Folder:
     def entries(self, folder: str, stem: str) -> tuple[str, ...]:
         raise NotImplementedError
 
+    def is_settled(self, path: str) -> bool:
+        return True
+
     def read(self, path: str) -> bytes | None:
         return (self.folder / path).read_bytes() if (self.folder / path).is_file() else None
 
