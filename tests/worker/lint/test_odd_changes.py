@@ -315,7 +315,8 @@ def test_a_configuration_that_pylint_refuses_is_wrong_use(lab: Lab, capfd: pytes
 
 def test_ruff_judges_on_the_same_terms(lab: Lab) -> None:
     before = {"ruff.toml": "lint.select = ['F']\n", "a.py": "import os\n"}
-    after = {"ruff.toml": "lint.select = []\n", "a.py": "import os\nimport sys\n\nprint(sys)\n", "b.py": "import json\n"}
+    more = {"a.py": "import os\nimport sys\n\nprint(sys)\n", "b.py": "import json\n"}
+    after = {"ruff.toml": "lint.select = []\n", **more}
     rc = {".pylintrc": "[MAIN]\ndisable=all\nenable=syntax-error\n"}
     outcome = lab.lint(lab.change(before | rc, after), "--also=ruff")
     assert findings(outcome) == [("b.py", "F401")]
