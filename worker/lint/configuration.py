@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
+from .errors import LintError
 from .model import Tree
 from .store import Store
 
@@ -22,7 +23,7 @@ SYSTEM = "/etc/pylintrc"
 MAX_VARIANTS = 8
 
 
-class ConfigurationError(Exception):
+class ConfigurationError(LintError):
     """The configuration that was asked for is not to be had; the message names the cure."""
 
 

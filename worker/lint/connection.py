@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from .errors import NO_JUDGE, WRONG_USE, LintError
+
 if TYPE_CHECKING:
     import subprocess
 
@@ -48,7 +50,7 @@ Result = dict[str, Any]
 JobId = int | str
 
 
-class JudgeError(Exception):
+class JudgeError(LintError):
     """No judge is to be had; the message says what to do.
 
     Attributes:
@@ -58,6 +60,7 @@ class JudgeError(Exception):
     def __init__(self, message: str, *, configuration: bool = False) -> None:
         super().__init__(message)
         self.configuration = configuration
+        self.exit_code = WRONG_USE if configuration else NO_JUDGE
 
 
 class _TroubleError(Exception):

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .errors import LintError
 from .store import Store
 
 FORMAT = "1"
@@ -42,7 +43,7 @@ print("\\n\\n" + json.dumps(said))
 """
 
 
-class InterpreterError(Exception):
+class InterpreterError(LintError):
     """There is no Python to judge with; the message names the cure."""
 
 

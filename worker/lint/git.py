@@ -9,6 +9,8 @@ from typing import Self
 
 from autogate.gitwords import environment
 
+from .errors import LintError
+
 _QUIET = (
     "git",
     "-c",
@@ -50,7 +52,7 @@ _CURES = (
 )
 
 
-class GitError(Exception):
+class GitError(LintError):
     """Git could not do what it was asked for.
 
     Attributes:

@@ -7,15 +7,17 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from . import snapshots
 from .arguments import Options
 from .cache import ResultCache, key_of
 from .change import Change
 from .configuration import Configuration
-from .connection import JudgeConnection, JudgeSettings, Result
 from .environment import Interpreter
 from .model import Judgement, Loaded, Message, Severity, Side, Tree
+
+if TYPE_CHECKING:
+    from .connection import JudgeConnection, Result
 
 Need = tuple[Side, str]
 """A file of a tree."""
@@ -59,7 +61,7 @@ class Judging:
     linted: int = 0
     cached: int = 0
     notes: list[str] = field(default_factory=list)
-    _connection: JudgeConnection | None = None
+    _connection: "JudgeConnection | None" = None
     _asked: set[str] = field(default_factory=set)
     _open: ExitStack = field(default_factory=ExitStack)
     _roots: dict[Side, str] = field(default_factory=dict)
@@ -155,7 +157,7 @@ class Judging:
             return None
         return key_of(self._final_id, self.environment_id, need[1], blob)
 
-    def _keep(self, need: Need, result: Result) -> tuple[Judgement, Loaded]:
+    def _keep(self, need: Need, result: "Result") -> tuple[Judgement, Loaded]:
         judgement = _judgement(need[1], result)
         tree = self.trees[need[0]]
         loaded = Loaded(
@@ -175,6 +177,8 @@ class Judging:
             if tree is None:
                 self._roots[side] = self.change.root
             else:
+                from . import snapshots  # noqa: PLC0415  (kept off the hot path)
+
                 self.say(f"checking out {tree[:12]}")
                 at = snapshots.snapshot(self.options.cache, self.change.root, tree, side=side)
                 snapshot = self._open.enter_context(at)
@@ -184,7 +188,7 @@ class Judging:
                 ]
         return self._roots[side]
 
-    def _judge(self) -> JudgeConnection:
+    def _judge(self) -> "JudgeConnection":
         if self._connection is None:
             self.say("starting pylint")
             guess = self._final_id or self.configuration.without_plugins
@@ -210,7 +214,9 @@ class Judging:
             self._connection.close()
             self._connection = None
 
-    def _connect(self, final_id: str) -> JudgeConnection:
+    def _connect(self, final_id: str) -> "JudgeConnection":
+        from .connection import JudgeConnection, JudgeSettings  # noqa: PLC0415  (kept off the hot path)
+
         folder = self.root(self.configured)
         # a link is followed, since pylint tells the format by the suffix of what it leads to
         rcfile = self.configuration.rcfile and os.path.realpath(os.path.join(folder, self.configuration.rcfile))
@@ -232,7 +238,7 @@ class Judging:
         return JudgeConnection.open(settings, server=self.options.server)
 
 
-def _judgement(path: str, result: Result) -> Judgement:
+def _judgement(path: str, result: "Result") -> Judgement:
     if result.get("error"):
         return Judgement(error=str(result["error"]), infrastructure=bool(result.get("infrastructure")))
     messages = tuple(

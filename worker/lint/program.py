@@ -7,16 +7,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from .arguments import Options, parse
-from .configuration import ConfigurationError
-from .connection import JudgeError
-from .environment import InterpreterError
-from .git import GitError
+from .errors import NO_JUDGE, LintError
 from .output import render
-from .ruff import RuffError
 from .run import Run
 
-WRONG_USE = 2
-NO_JUDGE = 3
+INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,15 +27,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(sys.argv[1:] if arguments is None else arguments, os.environ)
     try:
         return _run(options)
-    except (GitError, ConfigurationError, InterpreterError, RuffError) as error:
-        return _complain(error, WRONG_USE)
-    except JudgeError as error:
-        return _complain(error, WRONG_USE if error.configuration else NO_JUDGE)
+    except LintError as error:
+        _progress(str(error))
+        return error.exit_code
     except BrokenPipeError:  # the reader has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return NO_JUDGE
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
 
 
 def _run(options: Options) -> int:
@@ -93,11 +87,6 @@ def _progress(text: str) -> None:
 
 def _nothing(_text: str) -> None:
     pass
-
-
-def _complain(error: Exception, status: int) -> int:
-    _progress(str(error))
-    return status
 
 
 if __name__ == "__main__":

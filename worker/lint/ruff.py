@@ -14,6 +14,7 @@ import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from .errors import LintError
 from .model import Judgement, Message, Severity, Tree
 
 NAMES = (".ruff.toml", "ruff.toml", "pyproject.toml")
@@ -48,7 +49,7 @@ SECONDS = 300.0
 CURE = "install it into the Python environment of the repository (pip install ruff), or leave out --also ruff"
 
 
-class RuffError(Exception):
+class RuffError(LintError):
     """ruff could not do its work; the message names the cure."""
 
 

@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
-from . import also_ruff, trees
 from . import change as changes
+from . import trees
 from .arguments import Options
 from .cache import ResultCache
 from .configuration import read_configuration
@@ -102,6 +102,8 @@ class Run:
                 pylint |= more
             self.judgements = {"pylint": pylint}
             if "ruff" in self.options.also:
+                from . import also_ruff  # noqa: PLC0415  (kept off the hot path)
+
                 self.judgements["ruff"] = also_ruff.judge(judging, self._cache, needs, self._environ)
             server, server_seconds = judging.server
             figures = Figures(

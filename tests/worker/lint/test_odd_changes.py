@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.repository import IDENTITY, Files, Repository
 from worker.lint import program
+from worker.lint.errors import WRONG_USE
 
 RC = "[MAIN]\ndisable=C,R,unused-argument\n"
 BAD = "def total(items):\n    return sum(item.price for item in itmes)\n"
@@ -306,7 +307,7 @@ def test_a_plugin_of_the_repositorys_own_is_the_bases(lab: Lab) -> None:
 def test_a_configuration_that_pylint_refuses_is_wrong_use(lab: Lab, capfd: pytest.CaptureFixture[str]) -> None:
     base = lab.change({".pylintrc": "[MAIN]\njobs=many\n", "a.py": GOOD}, {"a.py": BAD})
     arguments = ["--base", base, f"--python={sys.executable}", "--cache", str(lab.folder / "cache")]
-    assert program.main(arguments) == program.WRONG_USE
+    assert program.main(arguments) == WRONG_USE
     assert "jobs" in capfd.readouterr().err
 
 
