@@ -245,8 +245,8 @@ class Lint(Table):
     )
     fail_on: Literal["info", "convention", "refactor", "warning", "error", "fatal", "nothing"] | None = Field(
         default=None,
-        description="The lightest severity that fails; when left out 'info', which is all, and with scope 'files' "
-        "'nothing', but for the score.",
+        description="The lightest severity that fails; when left out 'convention', and with scope 'files' 'nothing', "
+        "but for the score.",
     )
     also: tuple[Literal["ruff"], ...] = Field(default=(), description="Further linters, on the same terms.")
     config_from: Literal["base", "merge"] = Field(
@@ -258,10 +258,13 @@ class Lint(Table):
     )
     dependents: Literal["near", "all", "none"] = Field(
         default="near",
-        description="Unchanged files that are judged too: 'near' import what changed, 'all' also do so through others.",
+        description="Unchanged files that are judged too: 'near' load what changed and name some of it, 'all' load it.",
     )
-    dependents_time: float = Field(
-        default=30, gt=0, description="Seconds that they may take; what is left out is said."
+    dependents_time: float | None = Field(
+        default=None,
+        gt=0,
+        description="Seconds that they may take; when left out half a second and a quarter more a changed file, at "
+        "most 10. What is left out is said.",
     )
     file_time: float = Field(default=120, gt=0, description="Seconds that one file may take.")
     file_memory: int = Field(default=2048, ge=1, description="MiB that one file may take.")

@@ -125,7 +125,7 @@ def test_the_lint_builder_judges_as_the_settings_say(places: Places) -> None:
         "config_from": "merge",
         "suppressions": "warn",
         "dependents": "none",
-        "dependents_time": 30,
+        "dependents_time": None,
         "file_time": 120,
         "file_memory": 512,
     }

@@ -59,7 +59,7 @@ class Options:
         pylintrc: The configuration file, relative to the repository's root; None means the one that pylint finds.
         suppressions: What becomes of new suppressions: ``allow``, ``warn`` or ``fail``.
         dependents: ``near`` (files that load what changed and name it), ``all`` (that load it) or ``none``.
-        dependents_time: Seconds that dependents may take.
+        dependents_time: Seconds that dependents may take; None for some that grow with the change.
         format: One of `FORMATS`.
         output: The file to write to; None means standard output.
         python: The Python that has the repository's pylint; None means to look for it.
@@ -87,7 +87,7 @@ class Options:
     pylintrc: str | None
     suppressions: str
     dependents: str
-    dependents_time: float
+    dependents_time: float | None
     format: str
     output: str | None
     python: str | None

@@ -27,6 +27,9 @@ Follow = Callable[[Need, Judgement, Loaded], Iterable[Need]]
 
 Say = Callable[[str], None]
 
+AHEAD = 2 * len(os.sched_getaffinity(0))
+"""Files that are on their way to the judge where there is a deadline."""
+
 SEVERITIES = {each.value: each for each in Severity}
 
 
@@ -62,7 +65,7 @@ class Judging:
     cached: int = 0
     notes: list[str] = field(default_factory=list)
     _connection: "JudgeConnection | None" = None
-    _asked: set[str] = field(default_factory=set)
+    _asked: set[Need] = field(default_factory=set)
     _open: ExitStack = field(default_factory=ExitStack)
     _roots: dict[Side, str] = field(default_factory=dict)
     _final_id: str | None = None
@@ -102,37 +105,48 @@ class Judging:
         waiting = collections.deque(needs)
         submitted: dict[str, Need] = {}
 
+        def go_on(need: Need, judgement: Judgement, loaded: Loaded) -> None:
+            for more in follow(need, judgement, loaded):
+                self._asked.add(more)
+                waiting.appendleft(more)
+
         def settle() -> None:
-            while waiting:
+            """Look up or submit what waits; with a deadline not more than what soon begins, so that order counts."""
+            while waiting and (deadline is None or len(submitted) - len(done) < AHEAD):
                 need = waiting.popleft()
                 found = self._look_up(need)
                 if found is not None:
                     self.cached += 1
                     results[need] = found[0]
-                    waiting.extend(follow(need, *found))
+                    go_on(need, *found)
                     continue
-                self._asked.add(f"{need[0]}:{need[1]}")
+                job = f"{need[0]}:{need[1]}"
                 if deadline is None or time.monotonic() < deadline:
-                    submitted[f"{need[0]}:{need[1]}"] = need
-                    self._judge().submit(f"{need[0]}:{need[1]}", self.root(need[0]), need[1])
+                    submitted[job] = need
+                    self._judge().submit(job, self.root(need[0]), need[1])
 
+        done: set[str] = set()
         settle()
         if not submitted:
             return results
-        for done, (job, result) in enumerate(self._judge().lint(deadline=deadline), 1):
+        for job, result in self._judge().lint(deadline=deadline):
             need = submitted[str(job)]
+            done.add(str(job))
             self.linted += 1
-            self.say(f"linted {done} of {len(submitted)}: {need[1]}{'' if need[0] is Side.AFTER else ' (before)'}")
+            self.say(
+                f"linted {len(done)} of {len(submitted) + len(waiting)}: "
+                f"{need[1]}{'' if need[0] is Side.AFTER else ' (before)'}"
+            )
             judgement, loaded = self._keep(need, result)
             results[need] = judgement
-            waiting.extend(follow(need, judgement, loaded))
+            go_on(need, judgement, loaded)
             settle()
-        self._judge().cancel(list(submitted))
+        self._judge().cancel(submitted.keys() - done)
         return results
 
     def asked(self, need: Need) -> bool:
-        """Return whether a judgement had to be made, also when it was not made in time."""
-        return f"{need[0]}:{need[1]}" in self._asked
+        """Return whether a judgement was asked for after another, also when it was not made in time."""
+        return need in self._asked
 
     def warm(self, paths: Iterable[str]) -> None:
         """Have the server build files of the base and what they import, when it has nothing else to do."""

@@ -21,6 +21,9 @@ from .verdict import Contents, Judgements, Rules, outcome
 
 PYTHON = (".py", ".pyi")
 DAY = 86400
+DEPENDENTS_SECONDS = 0.5
+DEPENDENTS_SECONDS_A_FILE = 0.25
+MAX_DEPENDENTS_SECONDS = 10.0
 MAX_AGE = 14 * DAY
 MAX_BYTES = 2 * 1024**3
 
@@ -180,7 +183,7 @@ class Run:
 
         if wanted:
             self._say(f"looking at {len(wanted)} files that use what changed")
-        deadline = time.monotonic() + self.options.dependents_time
+        deadline = time.monotonic() + self._dependents_time(len(touched))
         judged = judging.ask(((Side.AFTER, path) for path in wanted), follow, deadline=deadline)
         complete: dict[Need, Judgement] = {}
         for path in wanted:
@@ -192,6 +195,11 @@ class Run:
             elif judging.asked((Side.BEFORE, path)):
                 left_out.append(LeftOut(path, FOR_TIME))
         return complete, left_out
+
+    def _dependents_time(self, files: int) -> float:
+        if self.options.dependents_time is not None:
+            return self.options.dependents_time
+        return min(DEPENDENTS_SECONDS + files * DEPENDENTS_SECONDS_A_FILE, MAX_DEPENDENTS_SECONDS)
 
     def _candidates(self, files: Iterable[ChangedFile]) -> Candidates:
         versions: dict[str, tuple[bytes | None, bytes | None]] = {}

@@ -27,7 +27,7 @@ def test_without_a_word_the_work_tree_is_judged_by_what_it_introduces_since_the_
         pylintrc=None,
         suppressions="fail",
         dependents="near",
-        dependents_time=30.0,
+        dependents_time=None,
         format="text",
         output=None,
         python=None,

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 MAX_VARIANTS = 3
 """Recordings of one file: it may have been built while different others were half built."""
 
+MAX_VERSIONS = 3
+"""Files of one name that are kept, the newest builds of them."""
+
 Key = tuple[str, str, bool]
 
 
@@ -75,6 +78,7 @@ class Store:
 
     def __init__(self) -> None:
         self._recordings: dict[Key, list[Recording]] = {}
+        self._versions: dict[tuple[str, bool], list[Key]] = {}
         self._manager = AstroidManager()
         self._stack: list[Recording | None] = []
         self._partial: set[int] = set()
@@ -151,6 +155,8 @@ class Store:
             entry: The file that is linted, which is always built anew.
         """
         self.root, self._entry = root, os.path.normpath(os.path.join(root, entry))
+        for noted in (self.read, self.looked, self.built):
+            noted.clear()  # of what was built ahead
         forget_what_depends_on_paths(self._manager)
         yield
 
@@ -188,7 +194,16 @@ class Store:
         unmoved = not path or self._key(key[0], path) == key  # a snapshot may be moved along meanwhile
         if recording.module is module and unmoved and len(variants) < MAX_VARIANTS:
             self._recordings.setdefault(key, []).append(recording)
+            self._forget_older(key)
         return module
+
+    def _forget_older(self, newest: Key) -> None:
+        name, _, package = newest
+        versions = self._versions.setdefault((name, package), [])
+        if newest not in versions:
+            versions.append(newest)
+            if len(versions) > MAX_VERSIONS:
+                del self._recordings[versions.pop(0)]
 
     def _built(self, recording: Recording | None, build: Callable[[], nodes.Module]) -> nodes.Module:
         if self._recording:
