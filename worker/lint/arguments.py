@@ -243,8 +243,8 @@ def _dependents(parser: argparse.ArgumentParser) -> None:
         "--dependents-time",
         type=_seconds,
         metavar="SECONDS",
-        help="look at them for so long (default: half a second, and a quarter more a changed file, at most 10); what was "
-        "left out is told",
+        help="look at them for so long (default: half a second, and a quarter more a changed file, at most 10); what "
+        "was left out is told",
     )
 
 
