@@ -10,7 +10,7 @@ from . import change as changes
 from . import trees
 from .arguments import Options
 from .cache import ResultCache
-from .configuration import read_configuration
+from .configuration import RC_NAMES, read_configuration
 from .dependents import Candidates, dependents
 from .environment import environment_id, find_interpreter
 from .judging import Judging, Need
@@ -117,7 +117,7 @@ class Run:
                 server=server,
                 server_seconds=server_seconds,
             )
-        notes = tuple(dict.fromkeys(judging.notes))
+        notes = (*dict.fromkeys(judging.notes), *self._altered_configuration(judging.configuration.rcfile))
         rules = Rules(self.options.scope, self.options.fail_on, self.options.limit, Policy(self.options.suppressions))
         said = outcome(self.change.base, files, self.judgements, self._contents(pylint, files), rules, left_out)
         trouble = (f"results are not kept: {self._cache.trouble}",) if self._cache.trouble else ()
@@ -195,6 +195,17 @@ class Run:
             elif judging.asked((Side.BEFORE, path)):
                 left_out.append(LeftOut(path, FOR_TIME))
         return complete, left_out
+
+    def _altered_configuration(self, rcfile: str | None) -> list[str]:
+        """Return a note on each configuration file that the change alters, and that this run does not obey as altered."""
+        if self.options.config_from == "merge":
+            return []
+        touched = {path for each in self.change.differences for path in (each.before, each.after)}
+        return [
+            f"{path} was obeyed as it is at the base; what the change makes of it counts once it has landed"
+            for path in dict.fromkeys([*RC_NAMES, *([rcfile] if rcfile else [])])
+            if path in touched
+        ]
 
     def _dependents_time(self, files: int) -> float:
         if self.options.dependents_time is not None:

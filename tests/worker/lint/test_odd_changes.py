@@ -280,7 +280,9 @@ def test_an_octopus_answers_for_all_its_arms(lab: Lab) -> None:
 
 def test_the_bases_configuration_is_obeyed_unless_the_merges_is_asked_for(lab: Lab) -> None:
     change = ({"cart.py": GOOD}, {"cart.py": BAD, ".pylintrc": SWITCH})
-    assert lab.found(*change) == [("cart.py", "undefined-variable")]
+    outcome = lab.lint(lab.change(*change))
+    assert findings(outcome) == [("cart.py", "undefined-variable")]
+    assert [note.partition(" ")[0] for note in outcome["notes"]] == [".pylintrc"]
     assert lab.found(*change, "--config-from=merge") == []
     eased = ({"cart.py": GOOD, ".pylintrc": SWITCH}, {"cart.py": BAD, ".pylintrc": RC})
     assert lab.found(*eased) == []
