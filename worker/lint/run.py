@@ -197,7 +197,7 @@ class Run:
         return complete, left_out
 
     def _altered_configuration(self, rcfile: str | None) -> list[str]:
-        """Return a note on each configuration file that the change alters, and that this run does not obey as altered."""
+        """Return a note on each configuration file that the change alters: this run does not obey it as altered."""
         if self.options.config_from == "merge":
             return []
         touched = {path for each in self.change.differences for path in (each.before, each.after)}
