@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ class Verdict:
 
     Attributes:
         messages: In pylint's order.
-        score: At most 10; 0 when the file has no statement, None when it was not linted to the end.
+        score: At most 10; None when the file has no statement, or was not linted to the end.
         failed: Whether pylint failed itself.
     """
 
@@ -48,14 +49,18 @@ def fresh(tree: Path, path: str, *, python: Path, options: Sequence[str] = ()) -
         python: The interpreter of an environment that has pylint.
         options: pylint's, such as ``--rcfile=…``.
     """
-    done = subprocess.run(
-        [python.parent / "pylint", *options, "--persistent=n", "--output-format=json2", "--", path],
-        cwd=tree,
-        env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        check=False,
-    )
+    with tempfile.NamedTemporaryFile() as text:
+        # the text is for the score, which the JSON gives files without a statement, too
+        forms = ["--persistent=n", f"--output-format=json2,text:{text.name}"]
+        done = subprocess.run(
+            [python.parent / "pylint", *options, *forms, "--", path],
+            cwd=tree,
+            env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+        )
+        rated = b"Your code has been rated at" in text.read()
     try:
         report = json.loads(done.stdout)
     except ValueError:
@@ -64,7 +69,7 @@ def fresh(tree: Path, path: str, *, python: Path, options: Sequence[str] = ()) -
         return Verdict((), None, failed=True)
     messages = tuple(_said(each) for each in report["messages"])
     failed = any(symbol in CRASHES for _, _, _, _, _, symbol, *_ in messages)
-    score = None if failed else float(report["statistics"]["score"])
+    score = None if failed or not rated else float(report["statistics"]["score"])
     return Verdict(messages, score, failed)
 
 
@@ -82,8 +87,7 @@ def ours(judgement: Mapping[str, Any]) -> Verdict:
     """Return one of ``autogate-lint --raw``'s judgements in the same words."""
     fields = ("path", "line", "column", "end_line", "end_column", "symbol", "code", "severity", "text", "scope")
     messages = tuple(tuple(each[field] for field in fields) for each in judgement["messages"])
-    failed = bool(judgement["error"])
-    return Verdict(messages, None if failed else judgement["score"] or 0.0, failed)
+    return Verdict(messages, judgement["score"], bool(judgement["error"]))
 
 
 def _said(each: Mapping[str, Any]) -> Said:
