@@ -234,15 +234,13 @@ class TestLanding:
 class TestSecrets:
     def test_a_build_sees_no_secret_in_any_environment_or_argument_list(self, stack: Stack, shop: Repository) -> None:
         spy = (
-            "# pylint: skip-file\nimport glob\nimport pathlib\nimport unittest\n\n\n"
-            "class Spy(unittest.TestCase):\n"
-            "    def test_spy(self):\n"
+            '"""Spies."""\n\nimport contextlib\nimport glob\nimport pathlib\nimport unittest\n\n\n'
+            'class Spy(unittest.TestCase):\n    """One."""\n\n'
+            '    def test_spy(self):\n        """Read what all processes were given."""\n'
             "        seen = b''\n"
             "        for path in glob.glob('/proc/[0-9]*/environ') + glob.glob('/proc/[0-9]*/cmdline'):\n"
-            "            try:\n"
+            "            with contextlib.suppress(OSError):\n"
             "                seen += pathlib.Path(path).read_bytes()\n"
-            "            except OSError:\n"
-            "                pass\n"
             "        pathlib.Path('/tmp/spied').write_bytes(seen.replace(b'\\0', b'\\n'))\n"
         )
         merge = stack.wait_until_landed(proposed(stack, shop, "spy", {"tests/test_spy.py": spy}))

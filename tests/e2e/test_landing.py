@@ -44,7 +44,7 @@ class Hold(unittest.TestCase):
 
     def test_until_released(self):
         \"\"\"Until released.\"\"\"
-        while not os.path.exists({path!r}):
+        while not os.path.exists({path!r}):  # pylint: disable=line-too-long
             time.sleep(0.05)
 """
 
