@@ -183,7 +183,7 @@ class Run:
 
         if wanted:
             self._say(f"looking at {len(wanted)} files that use what changed")
-        deadline = time.monotonic() + self._dependents_time(len(touched))
+        deadline = time.monotonic() + self._dependents_time(len(touched) if judging.linted else 0)
         judged = judging.ask(((Side.AFTER, path) for path in wanted), follow, deadline=deadline)
         complete: dict[Need, Judgement] = {}
         for path in wanted:
@@ -208,9 +208,10 @@ class Run:
         ]
 
     def _dependents_time(self, files: int) -> float:
+        """Return how long dependents may be looked at; where no changed file had to be linted, a retry finds no more."""
         if self.options.dependents_time is not None:
             return self.options.dependents_time
-        return min(DEPENDENTS_SECONDS + files * DEPENDENTS_SECONDS_A_FILE, MAX_DEPENDENTS_SECONDS)
+        return files and min(DEPENDENTS_SECONDS + files * DEPENDENTS_SECONDS_A_FILE, MAX_DEPENDENTS_SECONDS)
 
     def _candidates(self, files: Iterable[ChangedFile]) -> Candidates:
         versions: dict[str, tuple[bytes | None, bytes | None]] = {}
