@@ -208,7 +208,7 @@ class Run:
         ]
 
     def _dependents_time(self, files: int) -> float:
-        """Return how long dependents may be looked at; where no changed file had to be linted, a retry finds no more."""
+        """Return how long dependents may be looked at: in a retry, where no changed file had to be linted, no more."""
         if self.options.dependents_time is not None:
             return self.options.dependents_time
         return files and min(DEPENDENTS_SECONDS + files * DEPENDENTS_SECONDS_A_FILE, MAX_DEPENDENTS_SECONDS)
