@@ -3,7 +3,7 @@
 Each merge is staged on its first parent, as the builder does it; whole processes are timed. A merge after the other is
 linted in these states, and by the hook at the end, when the files have been read by then:
 
-- warm: the server was brought to the base, no result is cached; scope introduced with dependents
+- warm: the server was brought to the base by ``--warm``, no result is cached; scope introduced with dependents
 - files: the same with scope files, with a server of its own that has not seen the merge either
 - cached: all of the first run's results are there (the median of three)
 - first: nothing is there, no server, no snapshot, no result
@@ -49,7 +49,7 @@ class Times:
         files: How many files it changes that are linted.
         dependents: How many more were.
         left_out: How many dependents were not looked at for time.
-        warming: Bringing the server to the base; with its start, where this is the project's first merge.
+        warming: ``--warm``; where this is the project's first merge, that starts the server and lints the whole base.
         hook: git-pylint-commit-hook.
         warm: With a warm server and no results.
         whole_files: The same with scope files.
@@ -167,11 +167,11 @@ class Bench:
         """Lint a merge in each state, and with the hook."""
         merge.ground.stage(merge.sha)
         warming = self._introduced.warm()
-        self._introduced.forget_results()
+        self._introduced.put_results_aside()
         warm = self._introduced.run()
         cached = [self._introduced.run().seconds for _ in range(AGAIN)]
         self._files.warm()
-        self._files.forget_results()
+        self._files.put_results_aside()
         files = self._files.run("--scope=files")
         self._first.drop()
         first = self._first.run()
@@ -195,7 +195,7 @@ class Bench:
         """Lint a merge once more, and look at the server and its children meanwhile."""
         merge.ground.stage(merge.sha)
         self._introduced.warm()
-        self._introduced.forget_results()
+        self._introduced.put_results_aside()
         server = self._introduced.server()
         with _watched(server) as peaks:
             self._introduced.run()
@@ -274,10 +274,12 @@ def costs(times: Sequence[Times]) -> Iterator[Row]:
             later.append(each.warming)
         else:
             seen.add(project)
-            yield Row(f"starting and warming the server of {project}", each.warming, None, None, "s", "", None)
+            yield Row(
+                f"starting the server of {project}, and linting the whole base", each.warming, None, None, "s", "", None
+            )
     if later:
         yield Row(
-            "bringing a warm server to the next base, median", statistics.median(later), None, None, "s", "", None
+            "bringing server and results to the next base, median", statistics.median(later), None, None, "s", "", None
         )
     yield Row("merges", len(times), None, None, "", "", None)
     yield Row("changed files", sum(each.files for each in times), None, None, "", "", None)

@@ -66,8 +66,11 @@ class Lint:
         return Run(seconds, json.loads(done.stdout))
 
     def warm(self) -> float:
-        """Bring the server, and no results, to ``HEAD``; return the seconds until it has nothing more to build."""
-        done, seconds = self._call("--warm", "--no-cache", "--base=HEAD")
+        """Bring server and results to ``HEAD``; return the seconds until the server has nothing more to build."""
+        if self._aside.exists():
+            shutil.rmtree(self._results, ignore_errors=True)
+            self._aside.rename(self._results)
+        done, seconds = self._call("--warm", "--base=HEAD")
         if done.returncode:
             sys.exit(f"bench: autogate-lint --warm ended with {done.returncode}: {done.stderr[-2000:]}")
         server, begun = self.server(), time.perf_counter()
@@ -79,6 +82,18 @@ class Lint:
                 spent, still = times.user + times.system, time.perf_counter()
         return seconds + still - begun
 
+    def put_results_aside(self) -> None:
+        """Have a cold result cache until the next `warm`, and leave the server as it is."""
+        self._results.rename(self._aside)
+
+    @property
+    def _results(self) -> Path:
+        return self.cache / "store" / "results"
+
+    @property
+    def _aside(self) -> Path:
+        return self.cache / "results-aside"
+
     def server(self) -> psutil.Process:
         """Find the server, by its cache folder."""
         for process in psutil.process_iter():
@@ -87,11 +102,6 @@ class Lint:
                 if "judge/__main__.py" in words and str(self.cache) in words:
                     return process
         sys.exit(f"bench: no server uses {self.cache}")
-
-    def forget_results(self) -> None:
-        """Have a cold result cache, and leave the server as it is."""
-        for folder in self.cache.glob("**/results"):
-            shutil.rmtree(folder)
 
     def stop(self) -> None:
         """Stop the server."""

@@ -122,7 +122,7 @@ def compare(
     measure = yardstick or _fresh
     base = merge.ground.stage(merge.sha)
     lint.warm()
-    lint.forget_results()
+    lint.put_results_aside()
     ways = {}
     for way in ("warm", "cached"):
         lint.run(f"--dependents-time={dependents_time}", raw=folder / f"{way}.json")
