@@ -60,6 +60,8 @@ class Work(NamedTuple):
         name: The module's; empty to find it out.
         path: The module's file, absolute; empty to look for it by its name.
         itself: Whether the file is to be built, and not only what it imports.
+        further: Whether, where it is not the repository's own, what it imports is to be built, too: packages often take
+            what they offer from modules further inside.
     """
 
     root: str
@@ -67,6 +69,7 @@ class Work(NamedTuple):
     name: str
     path: str
     itself: bool = True
+    further: bool = False
 
 
 class Linting:
@@ -258,7 +261,7 @@ class Linting:
     def work(self) -> bool:
         """Build one module ahead; return whether there is more to build."""
         while self._waiting:
-            root, search, name, path, itself = self._waiting.popleft()
+            root, search, name, path, itself, further = self._waiting.popleft()
             if not os.path.isdir(root) or (path and not os.path.isfile(path)):
                 continue
             os.chdir(root)
@@ -271,7 +274,9 @@ class Linting:
                 continue
             self._known.add((name, root))
             importlib.invalidate_caches()
-            self.store.build(name, path)
+            file = self.store.build(name, path)
+            if further and file.endswith(".py") and not self._is_below(file, root):
+                self._add_imports(root, search, name, file, further=False)
             return bool(self._waiting)
         return False
 
@@ -284,10 +289,14 @@ class Linting:
             name = ".".join(astroid.modutils.modpath_from_file(path, [package_path]))
         except ImportError:
             name = os.path.splitext(os.path.basename(path))[0]
+        self._add_imports(root, search, name, path, further=itself)
+        if itself:
+            self._waiting.appendleft(Work(root, search, name, path))
+
+    def _add_imports(self, root: str, search: list[str], name: str, path: str, *, further: bool) -> None:
         package = name if os.path.basename(path).startswith("__init__.") else name.rpartition(".")[0]
-        found = [(name, path)] if itself else []
-        found += [(imported, "") for imported in _imports(path, package)]
-        self._waiting.extendleft(Work(root, search, each, file) for each, file in reversed(found))
+        found = [Work(root, search, each, "", further=further) for each in _imports(path, package)]
+        self._waiting.extendleft(reversed(found))
 
 
 class _CapturedError(BaseException):

@@ -108,21 +108,23 @@ class Store:
 
     # What the parent does
 
-    def build(self, name: str, path: str) -> None:
+    def build(self, name: str, path: str) -> str:
         """Build a module as the first that a fresh process loads, and record how; whatever goes wrong is forgotten.
 
         Args:
             name: The module's dotted name.
             path: Its file; empty to look for it by its name.
+
+        Returns:
+            Its file; empty where it has none or could not be built.
         """
         self._recording = True
+        module: nodes.Module | None = None
         with contextlib.suppress(Exception):
-            if path:
-                self._manager.ast_from_file(path, name)
-            else:
-                self._manager.ast_from_module_name(name)
+            module = self._manager.ast_from_file(path, name) if path else self._manager.ast_from_module_name(name)
         self._recording = False
         self._reset()
+        return (module.file or "") if module is not None else ""
 
     def has(self, name: str, path: str) -> bool:
         """Return whether a file, as it is now, was built under a name."""
