@@ -176,6 +176,8 @@ class Bench:
         self._first.drop()
         first = self._first.run()
         self._first.drop()
+        if {warm.report["figures"]["server"], files.report["figures"]["server"]} != {"warm"}:
+            sys.exit(f"bench: {merge.name} met no warm server: was the program changed meanwhile?")
         theirs = hook(merge.ground.tree, python=merge.ground.python)
         figures = warm.report["figures"]
         return Times(
