@@ -162,7 +162,7 @@ def test_a_result_replaces_the_one_that_depends_on_the_same(folder: Path, tree: 
 def test_a_file_damaged_at_any_byte_is_a_miss_and_goes(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
-    folder = tmp_path_factory.getbasetemp() / "damaged"
+    folder = tmp_path_factory.mktemp("damaged")
     tree = PlainTree({"shop/__init__.py": b"", "shop/price.py": b""})
     ResultCache(str(folder)).keep(KEY, PATH, JUDGEMENT, loaded(tree))
     file = only_file(folder)

@@ -212,7 +212,7 @@ def parts(draw: st.DrawFn, kind: str) -> list[str]:
 def test_files_that_pylint_reads_differently_never_count_as_the_same(
     tmp_path_factory: pytest.TempPathFactory, kind: str, data: st.DataObject
 ) -> None:
-    file = tmp_path_factory.getbasetemp() / ("pyproject.toml" if kind == "toml" else "setup.cfg")
+    file = tmp_path_factory.mktemp("read") / ("pyproject.toml" if kind == "toml" else "setup.cfg")
     one = data.draw(parts(kind)) + data.draw(parts(kind))
     other = list(one)
     other[data.draw(st.integers(0, len(one) - 1))] = data.draw(st.sampled_from(VALUES[kind] + SECTIONS[kind]))
