@@ -60,6 +60,7 @@ class Run:
             else trees.GitTree(self.change.root, self.change.after_tree)
         )
         self._trees: dict[Side, Tree] = {Side.BEFORE: self.before, Side.AFTER: self.after}
+        self._read: dict[Need, bytes | None] = {}
         self._cache = ResultCache(options.cache)
         self.judgements: dict[str, Judgements] = {}
 
@@ -158,11 +159,13 @@ class Run:
                 needs.append((Side.AFTER, each.after))
             if each.before is not None and self.options.scope == "introduced":
                 needs.append((Side.BEFORE, each.before))
-        needs = list(dict.fromkeys(needs))
-        if not self.options.cached or len(needs) > 1:
-            sizes = {need: len(self._trees[need[0]].read(need[1]) or b"") for need in needs}
-            needs.sort(key=lambda need: -sizes[need])
-        return needs
+        return sorted(dict.fromkeys(needs), key=lambda need: -len(self._content(*need) or b""))
+
+    def _content(self, side: Side, path: str) -> bytes | None:
+        """Return a file's content, read once a run."""
+        if (side, path) not in self._read:
+            self._read[side, path] = self._trees[side].read(path)
+        return self._read[side, path]
 
     def _dependents(
         self, judging: Judging, files: Iterable[ChangedFile]
@@ -218,7 +221,7 @@ class Run:
         for each in files:
             for path in (each.before, each.after):
                 if path is not None:
-                    versions[path] = (self.before.read(path), self.after.read(path))
+                    versions[path] = (self._content(Side.BEFORE, path), self._content(Side.AFTER, path))
         python = {path: blob for path, blob in self.before.files.items() if path.endswith(PYTHON)}
         root = hashlib.blake2b(os.fsencode(self.change.root), digest_size=16).hexdigest()
         return dependents(python, versions, self.before.read, Store(self.options.cache), root)
@@ -226,7 +229,7 @@ class Run:
     def _contents(self, pylint: Judgements, files: Iterable[ChangedFile]) -> Contents:
         needs = set(pylint) | {(Side.AFTER, each.after) for each in files if each.after}
         needs |= {(Side.BEFORE, each.before) for each in files if each.before}
-        return {(side, path): self._trees[side].read(path) for side, path in needs}
+        return {need: self._content(*need) for need in needs}
 
     def _seconds(self) -> float:
         return time.monotonic() - self._begin

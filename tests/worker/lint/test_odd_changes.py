@@ -4,6 +4,7 @@ import io
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import redirect_stderr
 from dataclasses import dataclass
@@ -13,8 +14,10 @@ from typing import Any
 import pytest
 
 from tests.support.repository import IDENTITY, Files, Repository
+from tests.support.waiting import wait_for
 from worker.lint import program
 from worker.lint.errors import WRONG_USE
+from worker.lint.trees import CLOCK_NS
 
 RC = "[MAIN]\ndisable=C,R,unused-argument\n"
 BAD = "def total(items):\n    return sum(item.price for item in itmes)\n"
@@ -321,7 +324,11 @@ def test_ruff_judges_on_the_same_terms(lab: Lab) -> None:
     more = {"a.py": "import os\nimport sys\n\nprint(sys)\n", "b.py": "import json\n"}
     after = {"ruff.toml": "lint.select = []\n", **more}
     rc = {".pylintrc": "[MAIN]\ndisable=all\nenable=syntax-error\n"}
-    outcome = lab.lint(lab.change(before | rc, after), "--also=ruff")
+    base = lab.change(before | rc, after)
+    # what was written a moment ago is judged, and not kept
+    newest = max(path.stat().st_ctime_ns for path in lab.tree.iterdir())
+    wait_for(lambda: time.time_ns() > newest + 2 * CLOCK_NS, "the files to be older than the clock's step")
+    outcome = lab.lint(base, "--also=ruff")
     assert findings(outcome) == [("b.py", "F401")]
     assert outcome["old"] == 1
     again = lab.lint("HEAD^", "--also=ruff")

@@ -103,9 +103,6 @@ class Store:
         AstroidBuilder(self._manager)  # astroid builds the builtins with the first of them
         self._bootstrap: dict[str, nodes.Module] = dict(self._manager.astroid_cache)
 
-    def __len__(self) -> int:
-        return len(self._recordings)
-
     # What the parent does
 
     def build(self, name: str, path: str) -> str:
