@@ -70,6 +70,7 @@ class Lab:
         output = self.folder / "outcome.json"
         said = io.StringIO()
         arguments = ["--base", base, "--format", "json", "--output", str(output), f"--python={sys.executable}"]
+        arguments += ["--dependents-time", "60"]  # what is found must not depend on how busy the machine is
         with redirect_stderr(said):
             code = program.main([*arguments, "--cache", str(self.folder / "cache"), *options])
         assert code in {0, 1, 3}, said.getvalue()
