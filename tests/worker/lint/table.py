@@ -434,7 +434,8 @@ def _lint_program(repository: Repository, folder: Path) -> Iterator[Callable[[Ca
         found: tuple[tuple[str, str], ...] = ()
         for scope in SCOPES:
             patience = [f"--file-time={PATIENCE / 2}"] if case.endless else []
-            done = lint(f"--base={commits.base}", f"--scope={scope}", "--format=json", "--dependents-time=60", *patience)
+            asked = ["--format=json", "--dependents-time=60", *patience]
+            done = lint(f"--base={commits.base}", f"--scope={scope}", *asked)
             assert done.returncode in EXITS, done.stderr
             own[scope] = EXITS[done.returncode]
             if scope == SCOPES[0]:
